@@ -1,0 +1,31 @@
+#include "base/outcome.h"
+
+namespace plimsoll {
+
+std::string_view name(Cause cause) {
+    switch (cause) {
+        case Cause::none: return "-";
+        case Cause::bad_request: return "bad_request";
+        case Cause::client_closed: return "client_closed";
+        case Cause::client_timeout: return "client_timeout";
+        case Cause::no_route: return "no_route";
+        case Cause::no_endpoint: return "no_endpoint";
+        case Cause::limited: return "limited";
+        case Cause::total_timeout: return "total_timeout";
+        case Cause::shutting_down: return "shutting_down";
+        case Cause::internal: return "internal";
+        case Cause::connect_refused: return "connect_refused";
+        case Cause::connect_failed: return "connect_failed";
+        case Cause::connect_timeout: return "connect_timeout";
+        case Cause::try_timeout: return "try_timeout";
+        case Cause::upstream_reset: return "upstream_reset";
+        case Cause::upstream_protocol: return "upstream_protocol";
+        case Cause::upstream_truncated: return "upstream_truncated";
+        case Cause::upstream_idle: return "upstream_idle";
+    }
+    return "unknown";
+}
+
+bool is_upstream(Cause cause) { return cause >= Cause::connect_refused; }
+
+}  // namespace plimsoll

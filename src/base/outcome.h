@@ -1,0 +1,93 @@
+// Outcome: the one thing the data plane says. Metrics, passive health, canary, detectors, log and recording are folds
+// over it; the simulator emits the same.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace plimsoll {
+
+/// Why a request or an attempt ended as it did: the closed list of docs/formats/access-log.md. `none` = it was answered.
+enum class Cause : std::uint8_t {
+    none,
+    // the client's side
+    bad_request,        ///< not HTTP/1.1 we accept; answered 4xx and closed
+    client_closed,      ///< the client went away before the answer was complete
+    client_timeout,     ///< the client was too slow to send its request or to take the answer
+    // our own side
+    no_route,           ///< no route matched; 404
+    no_endpoint,        ///< the pool had nobody eligible; 503
+    limited,            ///< a limit of the config refused it; 503
+    total_timeout,      ///< the whole-request deadline passed; 504
+    shutting_down,      ///< the server was told to stop before it could answer; 503
+    internal,           ///< a fault of ours; 500
+    // the upstream's side
+    connect_refused,    ///< 502 if no other endpoint could take it
+    connect_failed,     ///< unreachable, no descriptor; 502
+    connect_timeout,    ///< 504
+    try_timeout,        ///< the per-try deadline passed before the head of the answer; 504
+    upstream_reset,     ///< the connection broke before the head of the answer was complete; 502
+    upstream_protocol,  ///< the answer was not HTTP/1.1 we accept; 502
+    upstream_truncated, ///< the answer's body broke off; the client's connection was closed to say so
+    upstream_idle,      ///< the answer's body stalled longer than the idle timeout
+};
+inline constexpr std::size_t cause_count = 18;
+[[nodiscard]] std::string_view name(Cause cause);
+/// True for causes that an endpoint answers for (these count against its passive health).
+[[nodiscard]] bool is_upstream(Cause cause);
+
+/// One try at one endpoint.
+struct Attempt {
+    EndpointId endpoint = none<EndpointId>;
+    Cause cause = Cause::none;
+    std::uint16_t status = 0;  ///< 0 = no head arrived
+    bool reused = false;       ///< on a pooled connection
+    Duration connect{};        ///< 0 when reused
+    Duration first_byte{};     ///< from the attempt's start to the head of the answer; 0 when none came
+};
+
+/// At most this many attempts per request, whatever the config says: bounds the record and the retry amplification.
+inline constexpr std::size_t max_attempts = 4;
+
+/// What became of one client request. Views are valid only during the call that hands the Outcome over.
+struct Outcome {
+    RevisionNumber revision;
+    Arm arm = Arm::active;
+    WorkerIndex worker;
+    RouteId route = none<RouteId>;
+    PoolId pool = none<PoolId>;
+    std::uint16_t status = 0;   ///< what the client was sent; 0 = nothing
+    Cause cause = Cause::none;  ///< of the request as a whole
+    std::uint8_t attempt_count = 0;
+    std::array<Attempt, max_attempts> attempt{};
+    Instant started;            ///< first byte of the request head seen
+    Duration queue{};           ///< waiting for an endpoint or connection slot
+    Duration first_byte{};      ///< started -> head of the answer sent to the client
+    Duration total{};           ///< started -> last byte sent, or the end
+    std::uint32_t request_head_bytes = 0;
+    std::uint32_t response_head_bytes = 0;
+    std::uint64_t request_body_bytes = 0;
+    std::uint64_t response_body_bytes = 0;
+    std::uint64_t client_key = 0;    ///< keyed hash of the client address; never the address itself
+    std::uint64_t affinity_key = 0;  ///< keyed hash that chose the arm (and the endpoint, for hash policies)
+    std::string_view method, host, path, client, request_id;
+
+    [[nodiscard]] std::span<const Attempt> attempts() const { return {attempt.data(), attempt_count}; }
+    /// The endpoint of the last attempt, or none.
+    [[nodiscard]] EndpointId endpoint() const {
+        return attempt_count == 0 ? none<EndpointId> : attempt[attempt_count - 1u].endpoint;
+    }
+    /// Client-visible failure that is not the client's own doing: 5xx, cut answer, timeout.
+    [[nodiscard]] bool failed() const {
+        return status >= 500 || cause == Cause::upstream_truncated || cause == Cause::upstream_idle ||
+               (status == 0 && cause != Cause::client_closed && cause != Cause::client_timeout &&
+                cause != Cause::bad_request);
+    }
+};
+
+}  // namespace plimsoll

@@ -1,0 +1,99 @@
+// Tally: what a worker counts between two hand-overs to control; a fold over Outcomes, mergeable by addition. The
+// simulator folds its own Outcomes into the same type, so judges cannot tell the two apart.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/outcome.h"
+#include "base/time.h"
+
+namespace plimsoll::measure {
+
+/// Log-linear histogram of durations: 8 buckets an octave (within 9 %) from 16 us to 137 s, then one overflow bucket.
+/// Bucket borders are fixed for ever, so histograms of different times and machines add and compare.
+class Histogram {
+public:
+    static constexpr std::size_t buckets = 8 * 23 + 2;
+    void add(Duration d, std::uint32_t times = 1);
+    void add(const Histogram& other);
+    [[nodiscard]] std::uint64_t count() const;
+    /// Requests slower than or equal to border k: those in buckets >= k.
+    [[nodiscard]] std::uint64_t at_least(std::size_t bucket) const;
+    /// The smallest border that at most a (1 - q) part reaches or exceeds; 0 when empty. q in (0, 1).
+    [[nodiscard]] Duration quantile(double q) const;
+    [[nodiscard]] static std::size_t bucket(Duration d);
+    [[nodiscard]] static Duration border(std::size_t bucket);  ///< lower border of the bucket
+    [[nodiscard]] const std::array<std::uint32_t, buckets>& counts() const { return counts_; }
+
+private:
+    std::array<std::uint32_t, buckets> counts_{};
+};
+
+/// Requests of one arm on one route.
+struct RouteTally {
+    std::uint64_t requests = 0;
+    std::uint64_t failed = 0;         ///< Outcome::failed()
+    std::uint64_t status_4xx = 0;     ///< of these, 429 apart:
+    std::uint64_t status_429 = 0;
+    std::uint64_t status_3xx = 0;
+    std::uint64_t no_endpoint = 0;
+    std::uint64_t retried = 0;        ///< requests with more than one attempt
+    std::uint64_t client_gone = 0;    ///< client_closed or client_timeout
+    Histogram total;                  ///< time to the head of the answer (started -> first_byte), answered requests
+    Histogram waiting;                ///< age of requests still without an answer at hand-over: a gauge, not a count
+    RouteTally& operator+=(const RouteTally& other);
+};
+
+/// Attempts of one arm at one endpoint.
+struct EndpointTally {
+    std::uint64_t picks = 0;            ///< decisions for it: first choices, so retries do not blur the share
+    std::uint64_t attempts = 0;         ///< ended attempts
+    std::uint64_t connect_failures = 0; ///< refused, failed, timed out
+    std::uint64_t resets = 0;           ///< reset, truncated, protocol, idle
+    std::uint64_t timeouts = 0;         ///< try_timeout
+    std::uint64_t status_5xx = 0;
+    std::uint64_t panic_picks = 0;
+    std::uint32_t in_flight = 0;        ///< at hand-over: a gauge
+    Histogram first_byte;               ///< of attempts that got a head
+    [[nodiscard]] std::uint64_t failures() const { return connect_failures + resets + timeouts + status_5xx; }
+    EndpointTally& operator+=(const EndpointTally& other);
+};
+
+/// What the candidate would have done with the active arm's requests (shadow); nothing of it was carried out.
+struct ShadowTally {
+    std::uint64_t decisions = 0;
+    std::uint64_t no_route = 0;
+    std::uint64_t no_endpoint = 0;
+    std::uint64_t route_changed = 0;
+    std::uint64_t pool_changed = 0;
+    std::uint64_t active_no_route = 0;      ///< of the same requests under the active revision
+    std::vector<std::uint64_t> picks;       ///< by EndpointId
+    std::vector<std::uint64_t> active_picks;///< by EndpointId: what the active revision chose for the same requests
+    ShadowTally& operator+=(const ShadowTally& other);
+};
+
+struct ArmTally {
+    std::vector<RouteTally> routes;        ///< by RouteId; the last element is "no route matched"
+    std::vector<EndpointTally> endpoints;  ///< by EndpointId
+    ArmTally& operator+=(const ArmTally& other);
+    [[nodiscard]] RouteTally all_routes() const;
+};
+
+struct Tally {
+    Instant from, to;
+    std::array<ArmTally, 2> arms;  ///< by Arm
+    ShadowTally shadow;
+    std::uint64_t connections_accepted = 0;
+    std::uint64_t connections_refused = 0;   ///< over a limit
+    std::uint64_t recording_dropped = 0;     ///< outcomes that the recording had no room for
+    std::uint64_t log_dropped = 0;
+    Tally& operator+=(const Tally& other);   ///< gauges of `other` replace nothing: they add over workers
+};
+
+/// Adds one finished request. Grows the vectors as needed.
+void fold(Tally& tally, const Outcome& outcome);
+
+}  // namespace plimsoll::measure

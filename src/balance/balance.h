@@ -19,9 +19,9 @@ namespace plimsoll::balance {
 
 /// One endpoint of a pool as the config says it.
 struct Member {
-    EndpointId id;              ///< index into the worker's endpoint states
-    double weight = 1;          ///< >= 0; 0 = takes no new requests (drained)
-    double capacity = 0;        ///< requests/s it is declared to carry; 0 = not declared
+    EndpointId id;                    ///< index into the worker's endpoint states
+    double weight = 1;                ///< >= 0; 0 = takes no new requests (drained)
+    double capacity = 0;              ///< requests/s it is declared to carry; 0 = not declared
     std::uint32_t max_in_flight = 0;  ///< per worker; 0 = no limit
 };
 
@@ -45,7 +45,7 @@ struct PoolFacts {
     Policy policy;
     std::vector<Member> members;  ///< in file order; EndpointIndex is an index into this
     Ejection ejection;
-    double panic_threshold = 0.5; ///< below this healthy fraction (by count) all are used, visibly
+    double panic_threshold = 0.5;  ///< below this healthy fraction (by count) all are used, visibly
 };
 
 // ---- state: outlives snapshots, keyed by identity, one set per worker ----------------------------------------------
@@ -54,10 +54,10 @@ enum class Health : std::uint8_t { unknown, up, down };
 
 /// What one worker knows about one endpoint. Survives every config change.
 struct EndpointState {
-    Health health = Health::unknown;     ///< by active checks; told by control. `unknown` is used only if nobody is up
-    std::uint32_t in_flight = 0;         ///< requests this worker has there now
-    std::uint32_t failures_in_row = 0;   ///< upstream-caused
-    std::uint32_t times_ejected = 0;     ///< decays: one less for each `base` served without failure
+    Health health = Health::unknown;    ///< by active checks; told by control. `unknown` is used only if nobody is up
+    std::uint32_t in_flight = 0;        ///< requests this worker has there now
+    std::uint32_t failures_in_row = 0;  ///< upstream-caused
+    std::uint32_t times_ejected = 0;    ///< decays: one less for each `base` served without failure
     Instant ejected_until{INT64_MIN};
 };
 
@@ -66,7 +66,8 @@ struct Cursor {
     std::vector<double> current;  ///< smooth weighted round robin: one per member
 };
 /// `old_members`' positions mapped onto `members` by endpoint id; a member that is new starts at 0.
-[[nodiscard]] Cursor carry_over(const Cursor& old, std::span<const Member> old_members, std::span<const Member> members);
+[[nodiscard]] Cursor carry_over(const Cursor& old, std::span<const Member> old_members,
+                                std::span<const Member> members);
 /// A cursor at a random phase, so that workers do not march in step.
 [[nodiscard]] Cursor fresh_cursor(const PoolFacts& pool, Random& random);
 
@@ -97,7 +98,8 @@ struct Pick {
 // ---- passive health ------------------------------------------------------------------------------------------------
 
 /// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = how many of the pool are out already.
-/// Success (any status < 500 with a head, or 5xx not counted by config) resets the row. Returns true if this ejected it.
+/// Success (any status < 500 with a head, or 5xx not counted by config) resets the row. Returns true if this ejected
+/// it.
 bool observe(EndpointState& state, const Attempt& attempt, const Ejection& ejection, std::size_t pool_size,
              std::size_t ejected_now, Instant now);
 
@@ -117,21 +119,23 @@ bool probe_result(ProbeState& state, bool good, std::uint32_t rise, std::uint32_
 enum class RetryOn : std::uint8_t { connect_failure = 1, reset = 2, timeout = 4, status_5xx = 8 };
 
 struct RetryFacts {
-    std::uint8_t attempts = 2;     ///< in all, 1..max_attempts; 1 = no retry
-    std::uint8_t on = 1;           ///< set of RetryOn bits
-    bool non_idempotent = false;   ///< also POST/PATCH after bytes were sent; off unless the operator says so
-    double budget = 0.2;           ///< retries per request in the recent past
-    double min_per_second = 3;     ///< a quiet pool may retry this much whatever the budget says; per worker
+    std::uint8_t attempts = 2;    ///< in all, 1..max_attempts; 1 = no retry
+    std::uint8_t on = 1;          ///< set of RetryOn bits
+    bool non_idempotent = false;  ///< also POST/PATCH after bytes were sent; off unless the operator says so
+    double budget = 0.2;          ///< retries per request in the recent past
+    double min_per_second = 3;    ///< a quiet pool may retry this much whatever the budget says; per worker
 };
 
-/// Token bucket over requests: each request earns `budget` tokens (capped), each retry costs one (Finagle's RetryBudget).
+/// Token bucket over requests: each request earns `budget` tokens (capped), each retry costs one (Finagle's
+/// RetryBudget).
 struct RetryBudget {
     double tokens = 0;
     Instant refilled{};
 };
 void on_request(RetryBudget& budget, const RetryFacts& facts, Instant now);
 
-/// Whether to try once more, and takes the token if so. `sent` = some byte of the request may have reached the endpoint.
+/// Whether to try once more, and takes the token if so. `sent` = some byte of the request may have reached the
+/// endpoint.
 [[nodiscard]] bool may_retry(RetryBudget& budget, const RetryFacts& facts, const Attempt& failed, std::uint8_t made,
                              bool idempotent, bool sent, bool body_replayable, Instant now);
 

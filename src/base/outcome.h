@@ -12,29 +12,30 @@
 
 namespace plimsoll {
 
-/// Why a request or an attempt ended as it did: the closed list of docs/formats/access-log.md. `none` = it was answered.
+/// Why a request or an attempt ended as it did: the closed list of docs/formats/access-log.md. `none` = it was
+/// answered.
 enum class Cause : std::uint8_t {
     none,
     // the client's side
-    bad_request,        ///< not HTTP/1.1 we accept; answered 4xx and closed
-    client_closed,      ///< the client went away before the answer was complete
-    client_timeout,     ///< the client was too slow to send its request or to take the answer
+    bad_request,     ///< not HTTP/1.1 we accept; answered 4xx and closed
+    client_closed,   ///< the client went away before the answer was complete
+    client_timeout,  ///< the client was too slow to send its request or to take the answer
     // our own side
-    no_route,           ///< no route matched; 404
-    no_endpoint,        ///< the pool had nobody eligible; 503
-    limited,            ///< a limit of the config refused it; 503
-    total_timeout,      ///< the whole-request deadline passed; 504
-    shutting_down,      ///< the server was told to stop before it could answer; 503
-    internal,           ///< a fault of ours; 500
+    no_route,       ///< no route matched; 404
+    no_endpoint,    ///< the pool had nobody eligible; 503
+    limited,        ///< a limit of the config refused it; 503
+    total_timeout,  ///< the whole-request deadline passed; 504
+    shutting_down,  ///< the server was told to stop before it could answer; 503
+    internal,       ///< a fault of ours; 500
     // the upstream's side
-    connect_refused,    ///< 502 if no other endpoint could take it
-    connect_failed,     ///< unreachable, no descriptor; 502
-    connect_timeout,    ///< 504
-    try_timeout,        ///< the per-try deadline passed before the head of the answer; 504
-    upstream_reset,     ///< the connection broke before the head of the answer was complete; 502
-    upstream_protocol,  ///< the answer was not HTTP/1.1 we accept; 502
-    upstream_truncated, ///< the answer's body broke off; the client's connection was closed to say so
-    upstream_idle,      ///< the answer's body stalled longer than the idle timeout
+    connect_refused,     ///< 502 if no other endpoint could take it
+    connect_failed,      ///< unreachable, no descriptor; 502
+    connect_timeout,     ///< 504
+    try_timeout,         ///< the per-try deadline passed before the head of the answer; 504
+    upstream_reset,      ///< the connection broke before the head of the answer was complete; 502
+    upstream_protocol,   ///< the answer was not HTTP/1.1 we accept; 502
+    upstream_truncated,  ///< the answer's body broke off; the client's connection was closed to say so
+    upstream_idle,       ///< the answer's body stalled longer than the idle timeout
 };
 inline constexpr std::size_t cause_count = 18;
 [[nodiscard]] std::string_view name(Cause cause);
@@ -65,10 +66,10 @@ struct Outcome {
     Cause cause = Cause::none;  ///< of the request as a whole
     std::uint8_t attempt_count = 0;
     std::array<Attempt, max_attempts> attempt{};
-    Instant started;            ///< first byte of the request head seen
-    Duration queue{};           ///< waiting for an endpoint or connection slot
-    Duration first_byte{};      ///< started -> head of the answer sent to the client
-    Duration total{};           ///< started -> last byte sent, or the end
+    Instant started;        ///< first byte of the request head seen
+    Duration queue{};       ///< waiting for an endpoint or connection slot
+    Duration first_byte{};  ///< started -> head of the answer sent to the client
+    Duration total{};       ///< started -> last byte sent, or the end
     std::uint32_t request_head_bytes = 0;
     std::uint32_t response_head_bytes = 0;
     std::uint64_t request_body_bytes = 0;

@@ -58,9 +58,7 @@ double Random::normal() {
     return radius * std::cos(angle);
 }
 
-double Random::lognormal(double mean, double sigma) {
-    return mean * std::exp(sigma * normal() - 0.5 * sigma * sigma);
-}
+double Random::lognormal(double mean, double sigma) { return mean * std::exp(sigma * normal() - 0.5 * sigma * sigma); }
 
 Random Random::split() { return Random(next()); }
 

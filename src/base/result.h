@@ -53,10 +53,10 @@ using Result = std::expected<T, Error>;
 /// Ends the process with a reason. For invariants of ours that are broken; active in release builds too.
 [[noreturn]] void broken(std::string_view reason, const char* file, int line);
 
-#define PLIMSOLL_ENSURE(condition, reason)                      \
-    do {                                                        \
-        if (!(condition)) [[unlikely]]                          \
-            ::plimsoll::broken((reason), __FILE__, __LINE__);   \
+#define PLIMSOLL_ENSURE(condition, reason)                    \
+    do {                                                      \
+        if (!(condition)) [[unlikely]]                        \
+            ::plimsoll::broken((reason), __FILE__, __LINE__); \
     } while (false)
 
 }  // namespace plimsoll

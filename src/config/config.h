@@ -28,10 +28,10 @@ struct Address {
 
 /// All that a client may do to a listener before it is refused. Maxima exist because memory does.
 struct ListenerLimits {
-    std::uint32_t max_connections = 10'000;      ///< per listener, over all workers
-    std::uint32_t max_head_bytes = 16 * 1024;    ///< request line and headers; 431 beyond
-    std::uint32_t max_headers = 100;             ///< 431 beyond
-    std::uint64_t max_body_bytes = 0;            ///< 413 beyond; 0 = no limit
+    std::uint32_t max_connections = 10'000;    ///< per listener, over all workers
+    std::uint32_t max_head_bytes = 16 * 1024;  ///< request line and headers; 431 beyond
+    std::uint32_t max_headers = 100;           ///< 431 beyond
+    std::uint64_t max_body_bytes = 0;          ///< 413 beyond; 0 = no limit
     friend bool operator==(const ListenerLimits&, const ListenerLimits&) = default;
 };
 
@@ -86,14 +86,14 @@ struct HealthCheck {
 
 struct Timeouts {
     Duration connect = 500ms;
-    Duration per_try = 5s;    ///< until the head of the answer
-    Duration total = 15s;     ///< until the head of the answer, over all attempts
-    Duration idle = 30s;      ///< an answer's body that stalls
+    Duration per_try = 5s;  ///< until the head of the answer
+    Duration total = 15s;   ///< until the head of the answer, over all attempts
+    Duration idle = 30s;    ///< an answer's body that stalls
     friend bool operator==(const Timeouts&, const Timeouts&) = default;
 };
 
 struct Retry {
-    std::uint32_t attempts = 2;  ///< in all; 1 = none; at most plimsoll::max_attempts
+    std::uint32_t attempts = 2;                                  ///< in all; 1 = none; at most plimsoll::max_attempts
     std::vector<std::string> on = {"connect_failure", "reset"};  ///< of connect_failure, reset, timeout, status_5xx
     double budget = 0.2;
     double min_per_second = 3;
@@ -110,9 +110,9 @@ struct Ejection {
 };
 
 struct PoolLimits {
-    std::uint32_t max_in_flight_per_endpoint = 0;  ///< over all workers; 0 = no limit
+    std::uint32_t max_in_flight_per_endpoint = 0;      ///< over all workers; 0 = no limit
     std::uint32_t idle_connections_per_endpoint = 64;  ///< kept for reuse, per worker
-    Duration keepalive_idle = 30s;                 ///< a pooled connection unused this long is closed
+    Duration keepalive_idle = 30s;                     ///< a pooled connection unused this long is closed
     friend bool operator==(const PoolLimits&, const PoolLimits&) = default;
 };
 
@@ -132,16 +132,16 @@ struct Pool {
 /// How a change is let in, and what stops it.
 struct Guard {
     std::vector<double> steps = {0.01, 0.05, 0.25, 0.5, 1.0};  ///< shares of requests, ascending, last is 1
-    Duration min_step = 10s;           ///< a step lasts at least this long, whatever the evidence
-    Duration max_step = 10min;         ///< without evidence either way by then, the change is undone
-    Duration shadow = 5s;              ///< candidate decides, active serves
+    Duration min_step = 10s;               ///< a step lasts at least this long, whatever the evidence
+    Duration max_step = 10min;             ///< without evidence either way by then, the change is undone
+    Duration shadow = 5s;                  ///< candidate decides, active serves
     std::uint32_t shadow_decisions = 200;  ///< and at least this many decisions, within max_step
-    Duration soak = 10min;             ///< the new revision serves, the old one keeps `hold_back`; then last known good
+    Duration soak = 10min;  ///< the new revision serves, the old one keeps `hold_back`; then last known good
     double hold_back = 0.02;
-    double utilisation_cap = 0.8;      ///< of declared capacity, per endpoint, at the recorded peak
-    double harm_budget = 0.0005;       ///< fraction of all requests that a step may harm before it is ruled out
-    double alpha = 0.001;              ///< chance that a harmless change is undone, per change
-    Duration recovery_window = 3s;     ///< this long within the base band proves recovery
+    double utilisation_cap = 0.8;   ///< of declared capacity, per endpoint, at the recorded peak
+    double harm_budget = 0.0005;    ///< fraction of all requests that a step may harm before it is ruled out
+    double alpha = 0.001;           ///< chance that a harmless change is undone, per change
+    Duration recovery_window = 3s;  ///< this long within the base band proves recovery
     friend bool operator==(const Guard&, const Guard&) = default;
 };
 
@@ -154,7 +154,7 @@ struct Webhook {
 
 struct RecordingSettings {
     bool enabled = true;
-    Duration keep = 10min;              ///< rolling window
+    Duration keep = 10min;  ///< rolling window
     std::uint64_t max_bytes = 256ull << 20;
     friend bool operator==(const RecordingSettings&, const RecordingSettings&) = default;
 };
@@ -170,9 +170,9 @@ struct Config {
     std::vector<Route> routes;  ///< order is meaning
     std::vector<Pool> pools;    ///< written as a map; kept in file order
     Guard guard;
-    Admin admin;                ///< read at start only; a change to it is a finding that says so
+    Admin admin;  ///< read at start only; a change to it is a finding that says so
     RecordingSettings recording;
-    std::string access_log;     ///< path, "-" for standard output, empty = off
+    std::string access_log;  ///< path, "-" for standard output, empty = off
     std::vector<Webhook> notify;
     std::uint32_t workers = 0;  ///< 0 = one per core; read at start only
     friend bool operator==(const Config&, const Config&) = default;
@@ -219,11 +219,11 @@ struct Parsed {
 /// One item that differs between two effective configs.
 struct Difference {
     enum class Kind : std::uint8_t { added, removed, changed } kind = Kind::changed;
-    std::string path;    ///< identity-based: "pools.web.endpoints[b3].weight", "routes[api].pool"; order: "routes.order"
-    std::string before;  ///< printed value; empty when added
-    std::string after;   ///< printed value; empty when removed
+    std::string path;  ///< identity-based: "pools.web.endpoints[b3].weight", "routes[api].pool"; order: "routes.order"
+    std::string before;        ///< printed value; empty when added
+    std::string after;         ///< printed value; empty when removed
     bool now_default = false;  ///< the key was deleted (or never written) and the default applies after the change
-    Where where;         ///< in the proposed file
+    Where where;               ///< in the proposed file
     friend bool operator==(const Difference&, const Difference&) = default;
 };
 /// All differences between effective values. `after` supplies places and whether a value is only a default.

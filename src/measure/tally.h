@@ -35,29 +35,29 @@ private:
 /// Requests of one arm on one route.
 struct RouteTally {
     std::uint64_t requests = 0;
-    std::uint64_t failed = 0;         ///< Outcome::failed()
-    std::uint64_t status_4xx = 0;     ///< of these, 429 apart:
+    std::uint64_t failed = 0;      ///< Outcome::failed()
+    std::uint64_t status_4xx = 0;  ///< of these, 429 apart:
     std::uint64_t status_429 = 0;
     std::uint64_t status_3xx = 0;
     std::uint64_t no_endpoint = 0;
-    std::uint64_t retried = 0;        ///< requests with more than one attempt
-    std::uint64_t client_gone = 0;    ///< client_closed or client_timeout
-    Histogram total;                  ///< time to the head of the answer (started -> first_byte), answered requests
-    Histogram waiting;                ///< age of requests still without an answer at hand-over: a gauge, not a count
+    std::uint64_t retried = 0;      ///< requests with more than one attempt
+    std::uint64_t client_gone = 0;  ///< client_closed or client_timeout
+    Histogram total;                ///< time to the head of the answer (started -> first_byte), answered requests
+    Histogram waiting;              ///< age of requests still without an answer at hand-over: a gauge, not a count
     RouteTally& operator+=(const RouteTally& other);
 };
 
 /// Attempts of one arm at one endpoint.
 struct EndpointTally {
-    std::uint64_t picks = 0;            ///< decisions for it: first choices, so retries do not blur the share
-    std::uint64_t attempts = 0;         ///< ended attempts
-    std::uint64_t connect_failures = 0; ///< refused, failed, timed out
-    std::uint64_t resets = 0;           ///< reset, truncated, protocol, idle
-    std::uint64_t timeouts = 0;         ///< try_timeout
+    std::uint64_t picks = 0;             ///< decisions for it: first choices, so retries do not blur the share
+    std::uint64_t attempts = 0;          ///< ended attempts
+    std::uint64_t connect_failures = 0;  ///< refused, failed, timed out
+    std::uint64_t resets = 0;            ///< reset, truncated, protocol, idle
+    std::uint64_t timeouts = 0;          ///< try_timeout
     std::uint64_t status_5xx = 0;
     std::uint64_t panic_picks = 0;
-    std::uint32_t in_flight = 0;        ///< at hand-over: a gauge
-    Histogram first_byte;               ///< of attempts that got a head
+    std::uint32_t in_flight = 0;  ///< at hand-over: a gauge
+    Histogram first_byte;         ///< of attempts that got a head
     [[nodiscard]] std::uint64_t failures() const { return connect_failures + resets + timeouts + status_5xx; }
     EndpointTally& operator+=(const EndpointTally& other);
 };
@@ -69,9 +69,9 @@ struct ShadowTally {
     std::uint64_t no_endpoint = 0;
     std::uint64_t route_changed = 0;
     std::uint64_t pool_changed = 0;
-    std::uint64_t active_no_route = 0;      ///< of the same requests under the active revision
-    std::vector<std::uint64_t> picks;       ///< by EndpointId
-    std::vector<std::uint64_t> active_picks;///< by EndpointId: what the active revision chose for the same requests
+    std::uint64_t active_no_route = 0;        ///< of the same requests under the active revision
+    std::vector<std::uint64_t> picks;         ///< by EndpointId
+    std::vector<std::uint64_t> active_picks;  ///< by EndpointId: what the active revision chose for the same requests
     ShadowTally& operator+=(const ShadowTally& other);
 };
 
@@ -87,10 +87,10 @@ struct Tally {
     std::array<ArmTally, 2> arms;  ///< by Arm
     ShadowTally shadow;
     std::uint64_t connections_accepted = 0;
-    std::uint64_t connections_refused = 0;   ///< over a limit
-    std::uint64_t recording_dropped = 0;     ///< outcomes that the recording had no room for
+    std::uint64_t connections_refused = 0;  ///< over a limit
+    std::uint64_t recording_dropped = 0;    ///< outcomes that the recording had no room for
     std::uint64_t log_dropped = 0;
-    Tally& operator+=(const Tally& other);   ///< gauges of `other` replace nothing: they add over workers
+    Tally& operator+=(const Tally& other);  ///< gauges of `other` replace nothing: they add over workers
 };
 
 /// Adds one finished request. Grows the vectors as needed.

@@ -17,16 +17,16 @@ namespace plimsoll::recording {
 
 /// One request as recorded. What an imported log does not know is 0 or empty.
 struct Record {
-    Duration at{};                    ///< since the start of the recording
-    std::uint64_t client_key = 0;     ///< keyed hash of the client address
-    std::string host, path, method;   ///< path without the query; cut at 512 bytes
-    std::string endpoint;             ///< name of the endpoint that answered
+    Duration at{};                   ///< since the start of the recording
+    std::uint64_t client_key = 0;    ///< keyed hash of the client address
+    std::string host, path, method;  ///< path without the query; cut at 512 bytes
+    std::string endpoint;            ///< name of the endpoint that answered
     std::uint32_t request_head_bytes = 0, response_head_bytes = 0;
     std::uint64_t request_body_bytes = 0, response_body_bytes = 0;
     std::uint16_t status = 0;
     std::uint8_t attempts = 1;
     Cause cause = Cause::none;
-    Duration service{};               ///< last attempt: start -> head of the answer; 0 = unknown
+    Duration service{};  ///< last attempt: start -> head of the answer; 0 = unknown
     Duration total{};
     friend bool operator==(const Record&, const Record&) = default;
 };

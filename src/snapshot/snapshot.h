@@ -46,7 +46,7 @@ struct Endpoint {
 struct Pool {
     PoolId id;
     std::string name;
-    balance::PoolFacts facts;         ///< facts.members[i] and endpoints[i] are the same endpoint
+    balance::PoolFacts facts;  ///< facts.members[i] and endpoints[i] are the same endpoint
     std::vector<Endpoint> endpoints;
     config::Timeouts timeouts;
     balance::RetryFacts retry;
@@ -83,7 +83,8 @@ public:
 
 private:
     friend std::shared_ptr<const Snapshot> compile(const config::Config&, RevisionNumber, Identities&, std::uint32_t);
-    std::unordered_map<std::string, std::vector<RouteIndex>> by_host_;  ///< host's and host-less routes merged, in order
+    std::unordered_map<std::string, std::vector<RouteIndex>>
+        by_host_;  ///< host's and host-less routes merged, in order
     std::vector<RouteIndex> any_host_;
 };
 
@@ -96,10 +97,10 @@ private:
 struct Resident {
     std::shared_ptr<const Snapshot> active;
     std::shared_ptr<const Snapshot> candidate;  ///< null = none
-    Share share;                 ///< of requests that the candidate serves
-    bool shadow = false;         ///< the candidate decides on every request of the active arm, and nothing comes of it
-    std::uint64_t arm_key = 0;   ///< key of the hash that assigns arms; new for every change
-    Instant lease{INT64_MAX};    ///< past this the worker serves `active` only, until control speaks again
+    Share share;                                ///< of requests that the candidate serves
+    bool shadow = false;        ///< the candidate decides on every request of the active arm, and nothing comes of it
+    std::uint64_t arm_key = 0;  ///< key of the hash that assigns arms; new for every change
+    Instant lease{INT64_MAX};   ///< past this the worker serves `active` only, until control speaks again
 };
 
 /// The arm for a request with this affinity key. Randomised by keyed hash, monotone in share: who is in the candidate

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/finding.h"
@@ -15,7 +16,16 @@
 
 namespace plimsoll::recording {
 
-/// One request as recorded. What an imported log does not know is 0 or empty.
+/// Longest string kept in a record, bytes: paths beyond it are cut, so that one client cannot fill a recording.
+inline constexpr std::size_t max_string_bytes = 512;
+/// A block takes no more than this; its writer then wants to be finished. Bounds what damage to one block can cost.
+inline constexpr std::size_t max_block_records = 65'536;
+inline constexpr std::size_t max_block_bytes = 8u << 20;
+/// Bad lines of an import that are kept as findings; the rest are only counted.
+inline constexpr std::size_t max_import_findings = 20;
+
+/// One request as recorded. What an imported log does not know is 0 or empty. A record with Cause::bad_request was
+/// refused before routing: it has no method and path, and replay and forecast leave it out.
 struct Record {
     Duration at{};                   ///< since the start of the recording
     std::uint64_t client_key = 0;    ///< keyed hash of the client address
@@ -37,16 +47,27 @@ class BlockWriter {
 public:
     /// `base` = wall clock of the block's start; Record.at of what is added counts from it.
     explicit BlockWriter(Timestamp base);
-    void add(const Record& record);
+    /// False, and nothing is added, when the block is full or `at` is more than ten years from the base. Amortised
+    /// O(length of the strings); strings are cut at max_string_bytes.
+    bool add(const Record& record);
     [[nodiscard]] std::size_t records() const { return records_; }
+    /// Bytes of the block so far, without its header.
+    [[nodiscard]] std::size_t bytes() const { return body_.size(); }
     /// The block with its header and checksum; the writer is empty afterwards and starts anew at `next_base`.
     [[nodiscard]] std::string finish(Timestamp next_base);
 
 private:
+    void put_string(std::string_view text);
+
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
     Timestamp base_;
+    std::int64_t previous_at_ = 0;
     std::size_t records_ = 0;
     std::string body_;
-    std::vector<std::string> strings_;
+    std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> strings_;  ///< looked up, never iterated
 };
 
 /// A whole recording in memory, in order of time.
@@ -56,20 +77,27 @@ struct Recording {
     std::size_t damaged_blocks = 0;
     [[nodiscard]] Duration span() const { return records.empty() ? Duration{} : records.back().at; }
 };
-/// Reads the blocks of one or more files laid end to end. Damaged blocks are counted and skipped.
+/// Reads the blocks of one or more files laid end to end, in any order of time. Damaged blocks are counted and skipped.
+/// No bytes are an empty recording. Errors: invalid when there are bytes and not one intact block among them.
 [[nodiscard]] Result<Recording> read(std::string_view bytes);
+/// Blocks of at most 4,096 records. Records must be in order of time, `at` >= 0; `read` gives the same back.
 [[nodiscard]] std::string write(const Recording& recording);
 
-/// Highest mean request rate over any window of this length, requests/s. 0 when empty.
+/// Highest mean request rate over any window of this length, requests/s. 0 when empty. The window is shortened to the
+/// recording's own span (but not below a second), so that a short recording does not look idle.
 [[nodiscard]] double peak_rate(const Recording& recording, Duration window = std::chrono::seconds(10));
 
-/// Imports an Apache/NGINX access log in combined format. Bad lines are findings (at most 20 are kept, all are
-/// counted). Timestamps have whole seconds: requests of one second are spread evenly over it, in order.
+/// What came of an import.
 struct Imported {
     Recording recording;
-    std::size_t lines = 0, bad_lines = 0;
-    Findings findings;
+    std::size_t lines = 0;         ///< not counting empty ones
+    std::size_t bad_lines = 0;     ///< not understood, left out
+    std::size_t bad_requests = 0;  ///< understood lines about something that was no request ("-", TLS bytes); kept
+    Findings findings;             ///< the first max_import_findings bad lines
 };
+/// Imports an Apache/NGINX access log in combined format. Bad lines are findings (at most 20 are kept, all are
+/// counted). Timestamps have whole seconds: requests of one second are spread evenly over it, in order. Clients become
+/// keyed_hash(address text, key). Referrer and user agent are read and dropped.
 [[nodiscard]] Imported import_combined(std::string_view text, std::string file, std::uint64_t key);
 
 }  // namespace plimsoll::recording

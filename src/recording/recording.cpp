@@ -1,0 +1,267 @@
+// The recording codec: blocks of records as bytes. Pure; any thread. Format: docs/formats/recording.md.
+#include "recording/recording.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "base/hash.h"
+
+namespace plimsoll::recording {
+namespace {
+
+// Block: magic 8, base 8, body length 4, records 4, checksum of the body 8, checksum of the 32 bytes before it 8.
+constexpr std::string_view magic{"PLIMREC\x01", 8};
+constexpr std::size_t header_bytes = 40;
+constexpr std::uint64_t checksum_key = 0x706c696d736f6c6cULL;  // fixed: the checksum finds damage, not forgery
+constexpr std::int64_t ten_years_ns = 10LL * 366 * 86'400 * 1'000'000'000;
+constexpr std::size_t records_per_written_block = 4096;
+
+void put_fixed(std::string& out, std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+}
+
+std::uint64_t get_fixed(std::string_view in, std::size_t at, int bytes) {
+    std::uint64_t value = 0;
+    for (int i = 0; i < bytes; ++i) {
+        const auto byte = static_cast<unsigned char>(in[at + static_cast<std::size_t>(i)]);
+        value |= std::uint64_t{byte} << (8 * i);
+    }
+    return value;
+}
+
+void put_number(std::string& out, std::uint64_t value) {
+    while (value >= 0x80) {
+        out += static_cast<char>(value | 0x80);
+        value >>= 7;
+    }
+    out += static_cast<char>(value);
+}
+
+std::uint64_t fold_sign(std::int64_t value) {
+    return static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63);
+}
+std::int64_t unfold_sign(std::uint64_t value) { return static_cast<std::int64_t>(value >> 1 ^ (~(value & 1) + 1)); }
+
+/// Takes fields off a block's body; after the first one that is not there everything is 0 and `failed` is set.
+struct Fields {
+    std::string_view rest;
+    bool failed = false;
+
+    std::uint64_t fixed(int bytes) {
+        const auto n = static_cast<std::size_t>(bytes);
+        if (failed || rest.size() < n) return failed = true, 0;
+        const std::uint64_t value = get_fixed(rest, 0, bytes);
+        rest.remove_prefix(n);
+        return value;
+    }
+    std::uint64_t number(std::uint64_t most = UINT64_MAX) {
+        std::uint64_t value = 0;
+        for (int shift = 0; shift < 64; shift += 7) {
+            const std::uint64_t byte = fixed(1);
+            if (failed) return 0;
+            if (shift == 63 && byte > 1) break;
+            value |= (byte & 0x7f) << shift;
+            if (byte < 0x80) return value <= most ? value : (failed = true, 0);
+        }
+        return failed = true, 0;
+    }
+    Duration duration() { return Duration{unfold_sign(number())}; }
+    std::string_view string(std::vector<std::string_view>& seen) {
+        const std::uint64_t reference = number(seen.size());
+        if (failed) return {};
+        if (reference > 0) return seen[reference - 1];
+        const std::uint64_t length = number(max_string_bytes);
+        if (failed || rest.size() < length) return failed = true, std::string_view{};
+        seen.push_back(rest.substr(0, length));
+        rest.remove_prefix(length);
+        return seen.back();
+    }
+};
+
+struct Header {
+    Timestamp base;
+    std::size_t body = 0;
+    std::size_t records = 0;
+    std::uint64_t checksum = 0;
+};
+
+/// The header at the front of `bytes`, if it is whole, unharmed and within the limits.
+std::optional<Header> header(std::string_view bytes) {
+    if (bytes.size() < header_bytes || !bytes.starts_with(magic)) return std::nullopt;
+    if (get_fixed(bytes, 32, 8) != keyed_hash(bytes.substr(0, 32), checksum_key)) return std::nullopt;
+    const Header found{.base = {static_cast<std::int64_t>(get_fixed(bytes, 8, 8))},
+                       .body = get_fixed(bytes, 16, 4),
+                       .records = get_fixed(bytes, 20, 4),
+                       .checksum = get_fixed(bytes, 24, 8)};
+    const bool plausible = found.base.ns >= 0 && found.base.ns <= INT64_MAX - 2 * ten_years_ns &&
+                           found.body <= max_block_bytes && found.records <= max_block_records;
+    return plausible ? std::optional(found) : std::nullopt;
+}
+
+/// Appends the records of a body, `at` counted from the block's base. False when the body does not hold them.
+bool decode(std::string_view body, std::size_t count, std::vector<Record>& out) {
+    Fields in{body};
+    std::vector<std::string_view> seen;
+    std::int64_t at = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::int64_t step = in.duration().count();
+        if (step > 2 * ten_years_ns || step < -2 * ten_years_ns) return false;
+        at += step;
+        if (at > ten_years_ns || at < -ten_years_ns) return false;
+        Record record;
+        record.at = Duration{at};
+        record.client_key = in.fixed(8);
+        record.host = in.string(seen);
+        record.path = in.string(seen);
+        record.method = in.string(seen);
+        record.endpoint = in.string(seen);
+        record.request_head_bytes = static_cast<std::uint32_t>(in.number(UINT32_MAX));
+        record.response_head_bytes = static_cast<std::uint32_t>(in.number(UINT32_MAX));
+        record.request_body_bytes = in.number();
+        record.response_body_bytes = in.number();
+        record.status = static_cast<std::uint16_t>(in.number(UINT16_MAX));
+        record.attempts = static_cast<std::uint8_t>(in.number(UINT8_MAX));
+        record.cause = static_cast<Cause>(in.number(cause_count - 1));
+        record.service = in.duration();
+        record.total = in.duration();
+        if (in.failed) return false;
+        out.push_back(std::move(record));
+    }
+    return in.rest.empty();
+}
+
+}  // namespace
+
+BlockWriter::BlockWriter(Timestamp base) : base_(base) {}
+
+void BlockWriter::put_string(std::string_view text) {
+    text = text.substr(0, max_string_bytes);
+    const auto known = strings_.find(text);
+    if (known != strings_.end()) return put_number(body_, known->second);
+    put_number(body_, 0);
+    put_number(body_, text.size());
+    body_ += text;
+    strings_.emplace(text, static_cast<std::uint32_t>(strings_.size() + 1));
+}
+
+bool BlockWriter::add(const Record& record) {
+    constexpr std::size_t largest_record = 4 * (max_string_bytes + 4) + 100;
+    if (records_ == max_block_records || body_.size() + largest_record > max_block_bytes) return false;
+    const std::int64_t at = record.at.count();
+    if (at > ten_years_ns || at < -ten_years_ns) return false;
+    put_number(body_, fold_sign(at - previous_at_));
+    previous_at_ = at;
+    put_fixed(body_, record.client_key, 8);
+    put_string(record.host);
+    put_string(record.path);
+    put_string(record.method);
+    put_string(record.endpoint);
+    put_number(body_, record.request_head_bytes);
+    put_number(body_, record.response_head_bytes);
+    put_number(body_, record.request_body_bytes);
+    put_number(body_, record.response_body_bytes);
+    put_number(body_, record.status);
+    put_number(body_, record.attempts);
+    put_number(body_, static_cast<std::uint64_t>(record.cause));
+    put_number(body_, fold_sign(record.service.count()));
+    put_number(body_, fold_sign(record.total.count()));
+    ++records_;
+    return true;
+}
+
+std::string BlockWriter::finish(Timestamp next_base) {
+    std::string block{magic};
+    block.reserve(header_bytes + body_.size());
+    put_fixed(block, static_cast<std::uint64_t>(base_.ns), 8);
+    put_fixed(block, body_.size(), 4);
+    put_fixed(block, records_, 4);
+    put_fixed(block, keyed_hash(body_, checksum_key), 8);
+    put_fixed(block, keyed_hash(std::string_view(block).substr(0, 32), checksum_key), 8);
+    block += body_;
+    base_ = next_base;
+    previous_at_ = 0;
+    records_ = 0;
+    body_.clear();
+    strings_.clear();
+    return block;
+}
+
+Result<Recording> read(std::string_view bytes) {
+    Recording out;
+    std::vector<std::pair<Timestamp, std::size_t>> blocks;  // base and number of records, in order of `out.records`
+    bool inside_damage = false;
+    for (std::size_t at = 0; at < bytes.size();) {
+        const auto rest = bytes.substr(at);
+        const auto found = header(rest);
+        const std::size_t before = out.records.size();
+        if (found && rest.size() - header_bytes >= found->body) {
+            const auto body = rest.substr(header_bytes, found->body);
+            if (keyed_hash(body, checksum_key) == found->checksum && decode(body, found->records, out.records)) {
+                blocks.emplace_back(found->base, found->records);
+                inside_damage = false;
+                at += header_bytes + found->body;
+                continue;
+            }
+            out.records.resize(before);
+        }
+        const bool looks_like_a_block = rest.starts_with(magic);
+        if (looks_like_a_block || !inside_damage) ++out.damaged_blocks;
+        inside_damage = true;
+        const std::size_t next = bytes.find(magic, at + 1);
+        at = next == std::string_view::npos ? bytes.size() : next;
+    }
+    if (blocks.empty() && !bytes.empty()) {
+        return fail(Code::invalid,
+                    "not one intact block of a Plimsoll recording in these " + std::to_string(bytes.size()) + " bytes");
+    }
+    // A record may lie before its block's base (it began before the block did), so the start is the earliest of all.
+    out.start = blocks.empty() ? Timestamp{} : blocks.front().first;
+    std::size_t i = 0;
+    for (const auto& [base, count] : blocks) {
+        out.start = std::min(out.start, base);
+        for (const std::size_t end = i + count; i < end; ++i) out.start = std::min(out.start, base + out.records[i].at);
+    }
+    i = 0;
+    for (const auto& [base, count] : blocks) {
+        for (const std::size_t end = i + count; i < end; ++i) out.records[i].at += base - out.start;
+    }
+    std::ranges::stable_sort(out.records, {}, &Record::at);
+    return out;
+}
+
+std::string write(const Recording& recording) {
+    std::string out;
+    Timestamp base = recording.start;
+    BlockWriter writer(base);
+    for (const Record& record : recording.records) {
+        Record shifted = record;
+        shifted.at = recording.start + record.at - base;
+        if (writer.records() == records_per_written_block || !writer.add(shifted)) {
+            base = recording.start + record.at;
+            out += writer.finish(base);
+            shifted.at = Duration{0};
+            PLIMSOLL_ENSURE(writer.add(shifted), "an empty block has no room for a record");
+        }
+    }
+    if (writer.records() > 0 || out.empty()) out += writer.finish(base);
+    return out;
+}
+
+double peak_rate(const Recording& recording, Duration window) {
+    const auto& records = recording.records;
+    if (records.empty() || window <= Duration{0}) return 0;
+    const Duration span = records.back().at - records.front().at;
+    window = std::min<Duration>(window, std::max<Duration>(span, std::chrono::seconds(1)));
+    std::size_t most = 0;
+    for (std::size_t first = 0, last = 0; first < records.size(); ++first) {
+        while (last < records.size() && records[last].at - records[first].at < window) ++last;
+        most = std::max(most, last - first);
+    }
+    return static_cast<double>(most) / seconds(window);
+}
+
+}  // namespace plimsoll::recording

@@ -1,6 +1,7 @@
 // A revision compiled for serving. Immutable, shared by all workers; requests pin it with a worker-local count.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -83,10 +84,17 @@ public:
 
 private:
     friend std::shared_ptr<const Snapshot> compile(const config::Config&, RevisionNumber, Identities&, std::uint32_t);
-    std::unordered_map<std::string, std::vector<RouteIndex>>
-        by_host_;  ///< host's and host-less routes merged, in order
-    std::vector<RouteIndex> any_host_;
+    struct HostHash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view host) const { return std::hash<std::string_view>{}(host); }
+    };
+    std::unordered_map<std::string, std::vector<RouteIndex>, HostHash, std::equal_to<>> by_host_;  ///< lower case
+    std::vector<RouteIndex> any_host_;  ///< merged with a host's own routes in file order while matching
 };
+
+/// Whether the path conditions of `match` hold for `path` (cut at '?'); the host is not looked at. A prefix counts by
+/// whole segments and its trailing '/' does not matter.
+[[nodiscard]] bool path_matches(const config::Match& match, std::string_view path);
 
 /// Compiles a config that parsed without errors. `workers` divides per-endpoint limits (each worker gets its part,
 /// rounded up). Cannot fail: what could be wrong is a finding of config::parse or check.

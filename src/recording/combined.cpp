@@ -18,6 +18,7 @@ constexpr std::size_t max_line_bytes = 64u << 10;  // servers cap request heads 
 
 struct Line {
     std::int64_t second = 0;  ///< since 1970, UTC
+    int number = 0;           ///< of the line in its file
     Record record;
 };
 
@@ -219,7 +220,7 @@ std::optional<Line> read_line(Cursor& cursor, std::uint64_t key) {
 Recording spread(std::vector<Line> lines) {
     Recording out;
     if (lines.empty()) return out;
-    std::ranges::stable_sort(lines, {}, &Line::second);
+    std::ranges::sort(lines, {}, [](const Line& line) { return std::pair(line.second, line.number); });
     const std::int64_t first = lines.front().second;
     out.start = Timestamp{first * 1'000'000'000};
     out.records.reserve(lines.size());
@@ -250,9 +251,10 @@ Imported import_combined(std::string_view text, std::string file, std::uint64_t 
         if (line.ends_with('\r')) line.remove_suffix(1);
         if (line.empty()) continue;
         ++out.lines;
-        Cursor cursor{.line = line};
+        Cursor cursor{.line = line, .problem = {}};
         if (auto read = read_line(cursor, key)) {
             out.bad_requests += read->record.cause == Cause::bad_request ? 1 : 0;
+            read->number = number;
             lines.push_back(std::move(*read));
             continue;
         }

@@ -134,6 +134,18 @@ bool decode(std::string_view body, std::size_t count, std::vector<Record>& out) 
     return in.rest.empty();
 }
 
+/// Sorts by time; what has the same time keeps its order. (std::stable_sort needs a deprecated call in libstdc++ 12.)
+void order_by_time(std::vector<Record>& records) {
+    if (std::ranges::is_sorted(records, {}, &Record::at)) return;
+    std::vector<std::pair<Duration, std::size_t>> order(records.size());
+    for (std::size_t i = 0; i < records.size(); ++i) order[i] = {records[i].at, i};
+    std::ranges::sort(order);
+    std::vector<Record> sorted;
+    sorted.reserve(records.size());
+    for (const auto& [at, index] : order) sorted.push_back(std::move(records[index]));
+    records = std::move(sorted);
+}
+
 }  // namespace
 
 BlockWriter::BlockWriter(Timestamp base) : base_(base) {}
@@ -229,7 +241,7 @@ Result<Recording> read(std::string_view bytes) {
     for (const auto& [base, count] : blocks) {
         for (const std::size_t end = i + count; i < end; ++i) out.records[i].at += base - out.start;
     }
-    std::ranges::stable_sort(out.records, {}, &Record::at);
+    order_by_time(out.records);
     return out;
 }
 

@@ -68,3 +68,13 @@ function(plimsoll_module name sentence)
     endforeach()
   endif()
 endfunction()
+
+# plimsoll_binary(NAME ROOM): the executable whose main is src/ROOM/main.cpp.
+function(plimsoll_binary name room)
+  set(main ${PROJECT_SOURCE_DIR}/src/${room}/main.cpp)
+  if(EXISTS ${main})
+    add_executable(${name} ${main})
+    plimsoll_options(${name})
+    target_link_libraries(${name} PRIVATE plimsoll_${room})
+  endif()
+endfunction()

@@ -25,7 +25,8 @@ struct Member {
     std::uint32_t max_in_flight = 0;  ///< per worker; 0 = no limit
 };
 
-/// Passive ejection: `consecutive` upstream failures in a row take an endpoint out for `base` x (times ejected).
+/// Passive ejection: `consecutive` upstream failures in a row take an endpoint out for `base` x (times ejected), at
+/// most `ceiling`.
 struct Ejection {
     std::uint32_t consecutive = 5;
     Duration base = std::chrono::seconds(10);
@@ -36,7 +37,10 @@ struct Ejection {
 /// Smooth weighted round robin (nginx, 2012): exact proportions, never two heavy picks in a row without need.
 struct RoundRobin {};
 /// Least in-flight requests per weight. Full scan at N <= 4, else two random choices without replacement
-/// (Mitzenmacher 2001, "The Power of Two Choices in Randomized Load Balancing").
+/// (Mitzenmacher 2001, "The Power of Two Choices in Randomized Load Balancing"). A first choice is drawn by weight;
+/// another takes its place only if, with this request on it, it is still no busier per weight than the first is
+/// without: so an idle pool keeps the proportions, and a light endpoint does not get every second request of a quiet
+/// one. With equal weights that is plain "fewer in flight wins, ties by lot".
 struct LeastRequest {};
 using Policy = std::variant<RoundRobin, LeastRequest>;
 
@@ -58,6 +62,7 @@ struct EndpointState {
     std::uint32_t in_flight = 0;        ///< requests this worker has there now
     std::uint32_t failures_in_row = 0;  ///< upstream-caused
     std::uint32_t times_ejected = 0;    ///< decays: one less for each `base` served without failure
+    /// Out while this lies ahead. Once past, it marks since when the endpoint has served without failure.
     Instant ejected_until{INT64_MIN};
 };
 
@@ -65,10 +70,11 @@ struct EndpointState {
 struct Cursor {
     std::vector<double> current;  ///< smooth weighted round robin: one per member
 };
-/// `old_members`' positions mapped onto `members` by endpoint id; a member that is new starts at 0.
+/// `old_members`' positions mapped onto `members` by endpoint id; a member that is new starts at 0. Positions are
+/// scaled by the ratio of total weights: what weight 1000 had owed must not starve an endpoint that now weighs 1.
 [[nodiscard]] Cursor carry_over(const Cursor& old, std::span<const Member> old_members,
                                 std::span<const Member> members);
-/// A cursor at a random phase, so that workers do not march in step.
+/// A cursor at a random phase of the cycle, so that workers do not march in step.
 [[nodiscard]] Cursor fresh_cursor(const PoolFacts& pool, Random& random);
 
 /// Endpoints already tried for this request, by position in the pool.
@@ -81,13 +87,16 @@ struct Tried {
 
 struct Pick {
     EndpointIndex index;
-    bool panic = false;  ///< chosen although not healthy, because too few are
+    bool panic = false;  ///< chosen although down or ejected, because too few are healthy
 };
 
 /// The endpoint for the next attempt, or nullopt when nobody is eligible: weight 0, max_in_flight reached, down or
 /// ejected (unless panic), already tried. When all eligible have been tried, nullopt.
 /// Order of eligibility: up and not ejected; if none, unknown; if the healthy fraction < panic_threshold, everybody.
-/// Advances `cursor`. Does not touch in_flight: the caller counts when it really sends. O(N), allocates nothing.
+/// The fraction counts members with weight > 0; those not yet known count on neither side while somebody is up (adding
+/// endpoints is no panic), as healthy while nobody is. `states` must reach beyond every member's id.
+/// Advances `cursor` (and sizes it once if it is empty). Does not touch in_flight: the caller counts when it really
+/// sends. O(N), allocates nothing.
 [[nodiscard]] std::optional<Pick> pick(const PoolFacts& pool, std::span<const EndpointState> states, Cursor& cursor,
                                        const Tried& tried, Instant now, Random& random);
 
@@ -98,8 +107,10 @@ struct Pick {
 // ---- passive health ------------------------------------------------------------------------------------------------
 
 /// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = how many of the pool are out already.
-/// Success (any status < 500 with a head, or 5xx not counted by config) resets the row. Returns true if this ejected
-/// it.
+/// Failure: an upstream cause, or a status >= 500. Success: any other status; it resets the row. Attempts that ended
+/// for other reasons (client gone, total timeout) count neither way, nor does what still comes back from an endpoint
+/// that is out already. At most max_fraction of the pool is out at once, but at least one may be; a pool of one ejects
+/// nobody. Returns true if this ejected it.
 bool observe(EndpointState& state, const Attempt& attempt, const Ejection& ejection, std::size_t pool_size,
              std::size_t ejected_now, Instant now);
 
@@ -126,16 +137,22 @@ struct RetryFacts {
     double min_per_second = 3;    ///< a quiet pool may retry this much whatever the budget says; per worker
 };
 
+/// Most tokens a bucket holds: what one endpoint's connections need that break all at once, and no more; a healthy
+/// hour must not pay for a storm.
+inline constexpr double retry_burst = 100;
+
 /// Token bucket over requests: each request earns `budget` tokens (capped), each retry costs one (Finagle's
-/// RetryBudget).
+/// RetryBudget). In a pool so quiet that min_per_second would have earned more since the last request, time earns
+/// instead; the two never add up.
 struct RetryBudget {
     double tokens = 0;
-    Instant refilled{};
+    Instant refilled{INT64_MIN / 2};  ///< when it last earned; long ago at first, so that the first request may retry
 };
 void on_request(RetryBudget& budget, const RetryFacts& facts, Instant now);
 
-/// Whether to try once more, and takes the token if so. `sent` = some byte of the request may have reached the
-/// endpoint.
+/// Whether to try once more, and takes the token if so. `made` = attempts made so far. `sent` = some byte of the
+/// request may have reached the endpoint; then only an idempotent request (or non_idempotent) with a replayable body is
+/// sent again.
 [[nodiscard]] bool may_retry(RetryBudget& budget, const RetryFacts& facts, const Attempt& failed, std::uint8_t made,
                              bool idempotent, bool sent, bool body_replayable, Instant now);
 

@@ -12,8 +12,9 @@
 
 namespace plimsoll::measure {
 
-/// Log-linear histogram of durations: 8 buckets an octave (within 9 %) from 16 us to 137 s, then one overflow bucket.
-/// Bucket borders are fixed for ever, so histograms of different times and machines add and compare.
+/// Logarithmic histogram of durations: 8 buckets an octave (each 9.1 % wide) from 16.4 us (2^14 ns) to 137 s (2^37 ns);
+/// bucket 0 holds what is faster, the last bucket what is slower. Borders are integers and fixed for ever, so
+/// histograms of different times and machines add and compare. `add` is a shift, seven comparisons and one increment.
 class Histogram {
 public:
     static constexpr std::size_t buckets = 8 * 23 + 2;
@@ -25,7 +26,7 @@ public:
     /// The smallest border that at most a (1 - q) part reaches or exceeds; 0 when empty. q in (0, 1).
     [[nodiscard]] Duration quantile(double q) const;
     [[nodiscard]] static std::size_t bucket(Duration d);
-    [[nodiscard]] static Duration border(std::size_t bucket);  ///< lower border of the bucket
+    [[nodiscard]] static Duration border(std::size_t bucket);  ///< lower border of the bucket; 0 for bucket 0
     [[nodiscard]] const std::array<std::uint32_t, buckets>& counts() const { return counts_; }
 
 private:
@@ -93,7 +94,12 @@ struct Tally {
     Tally& operator+=(const Tally& other);  ///< gauges of `other` replace nothing: they add over workers
 };
 
-/// Adds one finished request. Grows the vectors as needed.
+/// Adds one finished request. Grows the vectors as needed. Does not know `in_flight`, `waiting` and `panic_picks`: the
+/// worker fills those in at hand-over.
 void fold(Tally& tally, const Outcome& outcome);
+
+/// Adds a later window to a running sum: counts add, gauges (`in_flight`, `waiting`) are those of the later window.
+/// `+=` is for workers at the same moment, this is for moments of the same workers.
+void extend(Tally& sum, const Tally& later);
 
 }  // namespace plimsoll::measure

@@ -1,0 +1,204 @@
+#include "measure/tally.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace plimsoll::measure {
+namespace {
+
+constexpr int first_octave = 14;  // 2^14 ns
+constexpr int octaves = 23;
+
+/// round(2^14 * 2^(s/8)): the eight borders of the first octave; those of octave k are these shifted by k - 14.
+constexpr std::array<std::uint64_t, 8> step = {16384, 17867, 19484, 21247, 23170, 25268, 27554, 30048};
+
+void saturating_add(std::uint32_t& to, std::uint64_t n) {
+    const std::uint64_t sum = to + n;
+    to = sum > UINT32_MAX ? UINT32_MAX : static_cast<std::uint32_t>(sum);
+}
+
+/// The route's place; the last element stays "no route matched".
+RouteTally& route_of(ArmTally& arm, RouteId route) {
+    if (arm.routes.empty()) arm.routes.emplace_back();
+    if (route == none<RouteId>) return arm.routes.back();
+    if (const std::size_t needed = route.value + 2u; arm.routes.size() < needed)
+        arm.routes.insert(arm.routes.end() - 1, needed - arm.routes.size(), RouteTally{});
+    return arm.routes[route.value];
+}
+
+template <class T>
+void add_by_index(std::vector<T>& to, const std::vector<T>& from) {
+    if (to.size() < from.size()) to.resize(from.size());
+    for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
+}
+
+void fold_attempt(EndpointTally& endpoint, const Attempt& attempt) {
+    ++endpoint.attempts;
+    switch (attempt.cause) {
+        case Cause::connect_refused:
+        case Cause::connect_failed:
+        case Cause::connect_timeout: ++endpoint.connect_failures; break;
+        case Cause::upstream_reset:
+        case Cause::upstream_protocol:
+        case Cause::upstream_truncated:
+        case Cause::upstream_idle: ++endpoint.resets; break;
+        case Cause::try_timeout: ++endpoint.timeouts; break;
+        default:
+            if (attempt.status >= 500) ++endpoint.status_5xx;
+            break;
+    }
+    if (attempt.status != 0) endpoint.first_byte.add(attempt.first_byte);
+}
+
+}  // namespace
+
+std::size_t Histogram::bucket(Duration d) {
+    if (d.count() < static_cast<std::int64_t>(step[0])) return 0;
+    const auto ns = static_cast<std::uint64_t>(d.count());
+    const int octave = static_cast<int>(std::bit_width(ns)) - 1 - first_octave;
+    if (octave >= octaves) return buckets - 1;
+    const std::uint64_t scaled = ns >> octave;  // in [2^14, 2^15); floor keeps comparisons with integers exact
+    std::size_t within = 0;
+    for (std::size_t s = 1; s < step.size(); ++s) within += scaled >= step[s] ? 1u : 0u;
+    return 1u + static_cast<std::size_t>(octave) * 8u + within;
+}
+
+Duration Histogram::border(std::size_t bucket) {
+    if (bucket == 0) return Duration{0};
+    const std::size_t k = std::min(bucket, buckets - 1) - 1;
+    return Duration{static_cast<std::int64_t>(step[k % 8] << (k / 8))};
+}
+
+void Histogram::add(Duration d, std::uint32_t times) { saturating_add(counts_[bucket(d)], times); }
+
+void Histogram::add(const Histogram& other) {
+    for (std::size_t i = 0; i < buckets; ++i) saturating_add(counts_[i], other.counts_[i]);
+}
+
+std::uint64_t Histogram::count() const { return at_least(0); }
+
+std::uint64_t Histogram::at_least(std::size_t bucket) const {
+    std::uint64_t sum = 0;
+    for (std::size_t i = bucket; i < buckets; ++i) sum += counts_[i];
+    return sum;
+}
+
+Duration Histogram::quantile(double q) const {
+    const std::uint64_t all = count();
+    if (all == 0) return Duration{0};
+    const double allowed = (1.0 - q) * static_cast<double>(all);
+    std::uint64_t above = 0;
+    for (std::size_t i = buckets; i-- > 0;) {
+        above += counts_[i];
+        if (static_cast<double>(above) > allowed) return border(std::min(i + 1, buckets - 1));
+    }
+    return Duration{0};
+}
+
+RouteTally& RouteTally::operator+=(const RouteTally& other) {
+    requests += other.requests;
+    failed += other.failed;
+    status_4xx += other.status_4xx;
+    status_429 += other.status_429;
+    status_3xx += other.status_3xx;
+    no_endpoint += other.no_endpoint;
+    retried += other.retried;
+    client_gone += other.client_gone;
+    total.add(other.total);
+    waiting.add(other.waiting);
+    return *this;
+}
+
+EndpointTally& EndpointTally::operator+=(const EndpointTally& other) {
+    picks += other.picks;
+    attempts += other.attempts;
+    connect_failures += other.connect_failures;
+    resets += other.resets;
+    timeouts += other.timeouts;
+    status_5xx += other.status_5xx;
+    panic_picks += other.panic_picks;
+    saturating_add(in_flight, other.in_flight);
+    first_byte.add(other.first_byte);
+    return *this;
+}
+
+ShadowTally& ShadowTally::operator+=(const ShadowTally& other) {
+    decisions += other.decisions;
+    no_route += other.no_route;
+    no_endpoint += other.no_endpoint;
+    route_changed += other.route_changed;
+    pool_changed += other.pool_changed;
+    active_no_route += other.active_no_route;
+    add_by_index(picks, other.picks);
+    add_by_index(active_picks, other.active_picks);
+    return *this;
+}
+
+ArmTally& ArmTally::operator+=(const ArmTally& other) {
+    add_by_index(endpoints, other.endpoints);
+    if (other.routes.empty()) return *this;
+    if (routes.empty()) routes.emplace_back();
+    if (routes.size() < other.routes.size())
+        routes.insert(routes.end() - 1, other.routes.size() - routes.size(), RouteTally{});
+    for (std::size_t i = 0; i + 1 < other.routes.size(); ++i) routes[i] += other.routes[i];
+    routes.back() += other.routes.back();
+    return *this;
+}
+
+RouteTally ArmTally::all_routes() const {
+    RouteTally sum;
+    for (const RouteTally& route : routes) sum += route;
+    return sum;
+}
+
+Tally& Tally::operator+=(const Tally& other) {
+    const bool empty = from == Instant{} && to == Instant{};
+    const bool other_empty = other.from == Instant{} && other.to == Instant{};
+    if (!other_empty) {
+        from = empty ? other.from : std::min(from, other.from);
+        to = empty ? other.to : std::max(to, other.to);
+    }
+    for (std::size_t i = 0; i < arms.size(); ++i) arms[i] += other.arms[i];
+    shadow += other.shadow;
+    connections_accepted += other.connections_accepted;
+    connections_refused += other.connections_refused;
+    recording_dropped += other.recording_dropped;
+    log_dropped += other.log_dropped;
+    return *this;
+}
+
+void fold(Tally& tally, const Outcome& outcome) {
+    ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
+    RouteTally& route = route_of(arm, outcome.route);
+    ++route.requests;
+    if (outcome.failed()) ++route.failed;
+    if (outcome.status == 429)
+        ++route.status_429;
+    else if (outcome.status >= 400 && outcome.status < 500)
+        ++route.status_4xx;
+    else if (outcome.status >= 300 && outcome.status < 400)
+        ++route.status_3xx;
+    if (outcome.cause == Cause::no_endpoint) ++route.no_endpoint;
+    if (outcome.attempt_count > 1) ++route.retried;
+    if (outcome.cause == Cause::client_closed || outcome.cause == Cause::client_timeout) ++route.client_gone;
+    if (outcome.status != 0) route.total.add(outcome.first_byte);
+    bool first = true;
+    for (const Attempt& attempt : outcome.attempts()) {
+        if (attempt.endpoint == none<EndpointId>) continue;
+        if (arm.endpoints.size() <= attempt.endpoint.value) arm.endpoints.resize(attempt.endpoint.value + 1u);
+        EndpointTally& endpoint = arm.endpoints[attempt.endpoint.value];
+        if (std::exchange(first, false)) ++endpoint.picks;
+        fold_attempt(endpoint, attempt);
+    }
+}
+
+void extend(Tally& sum, const Tally& later) {
+    for (ArmTally& arm : sum.arms) {
+        for (RouteTally& route : arm.routes) route.waiting = Histogram{};
+        for (EndpointTally& endpoint : arm.endpoints) endpoint.in_flight = 0;
+    }
+    sum += later;
+}
+
+}  // namespace plimsoll::measure

@@ -1,0 +1,64 @@
+// Recorder: the rolling recording on disk. Takes what workers recorded, writes a block a second into segment files,
+// forgets what is older than `keep` or above `max_bytes`. Losing it costs forecasts, never traffic: every failure is
+// counted and said, none is fatal.
+// Thread rule: control's thread; load() may run on any thread, it only reads files.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "config/config.h"
+#include "recording/recording.h"
+
+namespace plimsoll::control {
+
+class Recorder {
+public:
+    /// `directory` is made if need be; segments found there are kept (a restart does not forget yesterday's peak).
+    Recorder(std::string directory, config::RecordingSettings settings);
+
+    void set(config::RecordingSettings settings) { settings_ = settings; }
+
+    /// One request, in wall time.
+    struct Timed {
+        Timestamp at;
+        recording::Record record;
+    };
+    /// Requests of the last moments, in any order. `now` is the wall clock.
+    void add(std::vector<Timed> records, Timestamp now);
+    /// Writes what is buffered, e.g. before a forecast reads the files.
+    void flush(Timestamp now);
+
+    /// Paths of the segments, oldest first: what load() takes.
+    [[nodiscard]] std::vector<std::string> segments() const;
+    [[nodiscard]] std::uint64_t bytes() const;
+    [[nodiscard]] std::uint64_t failures() const { return failures_; }
+    [[nodiscard]] const std::string& last_failure() const { return last_failure_; }
+
+private:
+    struct Segment {
+        Timestamp start;
+        std::string path;
+        std::uint64_t bytes = 0;
+    };
+    void write_block(Timestamp now);
+    void forget(Timestamp now);
+    void failed(std::string why);
+
+    std::string directory_;
+    config::RecordingSettings settings_;
+    std::vector<Timed> buffer_;
+    Timestamp block_start_{};
+    std::deque<Segment> segments_;
+    std::uint64_t failures_ = 0;
+    std::string last_failure_;
+};
+
+/// Reads segments, newest first, until `max_records` are there; in order of time. Nothing recorded: an empty recording.
+[[nodiscard]] recording::Recording load(const std::vector<std::string>& segments, std::size_t max_records);
+
+}  // namespace plimsoll::control

@@ -8,7 +8,8 @@ namespace {
 
 void run(benchmark::State& state, Policy policy, bool weighted) {
     const auto n = static_cast<std::uint32_t>(state.range(0));
-    PoolFacts pool{.policy = policy};
+    PoolFacts pool;
+    pool.policy = policy;
     std::vector<EndpointState> states(n, {.health = Health::up});
     for (std::uint32_t i = 0; i < n; ++i) pool.members.push_back({EndpointId{i}, weighted ? 1.0 + i % 7 : 1.0});
     Random random(7);

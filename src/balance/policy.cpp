@@ -14,27 +14,53 @@ enum class Tier : std::uint8_t { up, unknown, everybody };
 
 bool is_out(const EndpointState& state, Instant now) { return state.ejected_until > now; }
 
+/// Those who may be picked, summed up.
+struct Candidates {
+    std::uint32_t count = 0;
+    double total = 0;
+    double first = 0;     ///< weight of the first of them
+    bool uneven = false;  ///< not all weigh the same
+
+    void add(double weight) {
+        if (count++ == 0) first = weight;
+        uneven |= weight != first;
+        total += weight;
+    }
+};
+
 struct Survey {
     Tier tier = Tier::up;
     bool somebody = false;
+    Candidates free_up;  ///< up, not ejected, below its limit: the answer for Tier::up if nobody was tried yet
 };
 
-/// One look at the whole pool. Limits and tried endpoints play no part here: a busy pool is not an unhealthy one.
+bool has_room(const Member& member, const EndpointState& state) {
+    return member.max_in_flight == 0 || state.in_flight < member.max_in_flight;
+}
+
+/// One look at the whole pool. Limits and tried endpoints play no part in health: a busy pool is not an unhealthy one.
 Survey survey(const PoolFacts& pool, std::span<const EndpointState> states, Instant now) {
+    Survey seen;
     std::uint32_t up = 0, unknown = 0, sick = 0;
     for (const Member& member : pool.members) {
+        if (!(member.weight > 0)) continue;
         const EndpointState& state = states[member.id.value];
-        const bool serving = member.weight > 0;
-        const bool well = state.health != Health::down && !is_out(state, now);
-        up += static_cast<std::uint32_t>(serving && well && state.health == Health::up);
-        unknown += static_cast<std::uint32_t>(serving && well && state.health == Health::unknown);
-        sick += static_cast<std::uint32_t>(serving && !well);
+        if (state.health == Health::up && !is_out(state, now)) {
+            ++up;
+            if (has_room(member, state)) seen.free_up.add(member.weight);
+        } else if (state.health == Health::unknown && !is_out(state, now)) {
+            ++unknown;
+        } else {
+            ++sick;
+        }
     }
     const std::uint32_t healthy = up > 0 ? up : unknown;
-    if (healthy + sick == 0) return {};
+    if (healthy + sick == 0) return seen;
     const double fraction = static_cast<double>(healthy) / static_cast<double>(healthy + sick);
-    if (fraction < pool.panic_threshold) return {Tier::everybody, true};
-    return {up > 0 ? Tier::up : Tier::unknown, healthy > 0};
+    const bool panic = fraction < pool.panic_threshold;
+    seen.tier = panic ? Tier::everybody : up > 0 ? Tier::up : Tier::unknown;
+    seen.somebody = panic || healthy > 0;
+    return seen;
 }
 
 /// Answers "may this one be picked" for one call of pick.
@@ -49,7 +75,7 @@ struct Eligible {
         const Member& member = pool.members[i];
         const EndpointState& state = states[member.id.value];
         if (!(member.weight > 0)) return false;
-        if (member.max_in_flight != 0 && state.in_flight >= member.max_in_flight) return false;
+        if (!has_room(member, state)) return false;
         if (tier != Tier::everybody) {
             if (state.health != (tier == Tier::up ? Health::up : Health::unknown) || is_out(state, now)) return false;
         }
@@ -61,35 +87,29 @@ std::uint32_t size_of(const PoolFacts& pool) { return static_cast<std::uint32_t>
 
 /// nginx's rule: everybody eligible gains its weight, the richest serves and pays the total. Those not eligible neither
 /// gain nor pay, so the proportions among the others stay exact.
-std::optional<std::uint32_t> smooth(const PoolFacts& pool, const Eligible& eligible, Cursor& cursor) {
-    double total = 0;
-    std::optional<std::uint32_t> best;
-    for (std::uint32_t i = 0; i < size_of(pool); ++i) {
-        if (!eligible(i)) continue;
-        cursor.current[i] += pool.members[i].weight;
-        total += pool.members[i].weight;
-        if (!best || cursor.current[i] > cursor.current[*best]) best = i;
+template <class MayServe>
+std::optional<std::uint32_t> smooth(std::span<const Member> members, std::span<double> current, double total,
+                                    const MayServe& may_serve) {
+    const auto n = static_cast<std::uint32_t>(members.size());
+    std::uint32_t best = n;
+    double most = 0;
+    for (std::uint32_t i = 0; i < n; ++i) {
+        if (!may_serve(i)) continue;
+        current[i] += members[i].weight;
+        if (best == n || current[i] > most) {
+            best = i;
+            most = current[i];
+        }
     }
-    if (best) cursor.current[*best] -= total;
+    if (best == n) return std::nullopt;
+    current[best] -= total;
     return best;
 }
 
-struct Candidates {
-    std::uint32_t count = 0;
-    double total = 0;
-    bool equal = true;  ///< all weights the same
-};
-
 Candidates count_candidates(const PoolFacts& pool, const Eligible& eligible) {
     Candidates all;
-    double first = 0;
     for (std::uint32_t i = 0; i < size_of(pool); ++i) {
-        if (!eligible(i)) continue;
-        const double weight = pool.members[i].weight;
-        if (all.count == 0) first = weight;
-        all.equal = all.equal && weight == first;
-        ++all.count;
-        all.total += weight;
+        if (eligible(i)) all.add(pool.members[i].weight);
     }
     return all;
 }
@@ -97,7 +117,7 @@ Candidates count_candidates(const PoolFacts& pool, const Eligible& eligible) {
 /// Draws one of the candidates in proportion to weight, leaving out `without`.
 std::uint32_t draw(const PoolFacts& pool, const Eligible& eligible, const Candidates& all,
                    std::optional<std::uint32_t> without, Random& random) {
-    if (all.equal && all.count == pool.members.size()) {  // the common case: no need to look for the k-th candidate
+    if (!all.uneven && all.count == pool.members.size()) {  // the common case: no need to look for the k-th candidate
         if (!without) return static_cast<std::uint32_t>(random.below(all.count));
         const auto k = static_cast<std::uint32_t>(random.below(all.count - 1));
         return k < *without ? k : k + 1;
@@ -123,8 +143,8 @@ double load(const PoolFacts& pool, std::span<const EndpointState> states, std::u
 /// busier one a quarter of the time.
 constexpr std::uint32_t full_scan_up_to = 4;
 
-std::optional<std::uint32_t> least(const PoolFacts& pool, const Eligible& eligible, Random& random) {
-    const Candidates all = count_candidates(pool, eligible);
+std::optional<std::uint32_t> least(const PoolFacts& pool, const Eligible& eligible, const Candidates& all,
+                                   Random& random) {
     if (all.count == 0) return std::nullopt;
     const std::uint32_t first = draw(pool, eligible, all, std::nullopt, random);
     if (all.count == 1) return first;
@@ -169,12 +189,16 @@ std::optional<Pick> pick(const PoolFacts& pool, std::span<const EndpointState> s
     const Survey seen = survey(pool, states, now);
     if (!seen.somebody) return std::nullopt;
     const Eligible eligible{pool, states, tried, now, seen.tier};
+    const bool plain = seen.tier == Tier::up && tried.count == 0;  // the common case: the survey has counted already
+    const Candidates all = plain ? seen.free_up : count_candidates(pool, eligible);
     std::optional<std::uint32_t> chosen;
-    if (std::holds_alternative<RoundRobin>(pool.policy)) {
-        if (cursor.current.size() != pool.members.size()) cursor.current.assign(pool.members.size(), 0.0);
-        chosen = smooth(pool, eligible, cursor);
+    if (std::holds_alternative<LeastRequest>(pool.policy)) {
+        chosen = least(pool, eligible, all, random);
     } else {
-        chosen = least(pool, eligible, random);
+        if (cursor.current.size() != pool.members.size()) cursor.current.assign(pool.members.size(), 0.0);
+        const bool everybody = plain && all.count == pool.members.size();
+        chosen = everybody ? smooth(pool.members, cursor.current, all.total, [](std::uint32_t) { return true; })
+                           : smooth(pool.members, cursor.current, all.total, eligible);
     }
     if (!chosen) return std::nullopt;
     const EndpointState& state = states[pool.members[*chosen].id.value];
@@ -203,19 +227,12 @@ Cursor fresh_cursor(const PoolFacts& pool, Random& random) {
     Cursor cursor;
     const std::size_t n = pool.members.size();
     cursor.current.assign(n, 0.0);
-    const Candidates all = [&] {
-        Candidates counted;
-        double first = 0;
-        for (const Member& member : pool.members) {
-            if (!(member.weight > 0)) continue;
-            if (counted.count++ == 0) first = member.weight;
-            counted.equal = counted.equal && member.weight == first;
-            counted.total += member.weight;
-        }
-        return counted;
-    }();
+    Candidates all;
+    for (const Member& member : pool.members) {
+        if (member.weight > 0) all.add(member.weight);
+    }
     if (all.count == 0) return cursor;
-    if (all.equal) {  // k steps taken at once: everybody gained k weights, the first k paid the total
+    if (!all.uneven) {  // k steps taken at once: everybody gained k weights, the first k paid the total
         const std::uint64_t k = random.below(all.count);
         std::uint64_t seen = 0;
         for (std::size_t i = 0; i < n; ++i) {
@@ -227,13 +244,8 @@ Cursor fresh_cursor(const PoolFacts& pool, Random& random) {
     }
     const std::uint64_t steps = random.below(std::max<std::uint64_t>(phase_work / n, 16));
     for (std::uint64_t step = 0; step < steps; ++step) {
-        std::size_t best = n;
-        for (std::size_t i = 0; i < n; ++i) {
-            if (!(pool.members[i].weight > 0)) continue;
-            cursor.current[i] += pool.members[i].weight;
-            if (best == n || cursor.current[i] > cursor.current[best]) best = i;
-        }
-        cursor.current[best] -= all.total;
+        (void)smooth(pool.members, cursor.current, all.total,
+                     [&](std::uint32_t i) { return pool.members[i].weight > 0; });
     }
     return cursor;
 }

@@ -39,9 +39,10 @@ public:
     bool finish();
 
     [[nodiscard]] bool ended() const { return state_ == State::end; }
-    /// Bytes that are surely data from here on, for splice(2) and large reads: rest of the length or of this chunk.
-    [[nodiscard]] std::uint64_t remaining() const { return remaining_; }
-    /// Tells that `n` <= remaining() bytes of data went by without next(). For a length body only.
+    /// Bytes that are surely data from here on, for splice(2) and large reads: the rest of the length or of this chunk,
+    /// without end (2^64 - 1) for until_close.
+    [[nodiscard]] std::uint64_t remaining() const;
+    /// Tells that `n` <= remaining() bytes of data went by without next().
     void skip(std::uint64_t n);
     [[nodiscard]] const Refusal& refusal() const { return refusal_; }
     /// After the end of a chunked body. Without the names that must not come as trailers (RFC 9110 6.5.1: framing,
@@ -63,16 +64,17 @@ private:
         end,
         refused,
     };
-    BodyStep refuse(std::size_t consumed, std::string_view reason);
+    BodyStep refuse(std::size_t consumed, std::string_view reason, std::uint16_t status = 400);
+    BodyStep take_data(std::string_view bytes, std::size_t before);
     BodyStep next_chunked(std::string_view bytes);
-    bool step_size_line(char byte);
-    bool step_trailer(char byte);
-    bool end_trailer_line();
+    Refusal step_size_line(char byte);
+    Refusal step_trailer(char byte);
 
     State state_ = State::end;
     std::uint64_t remaining_ = 0;
     std::size_t line_bytes_ = 0;
     std::size_t extension_bytes_ = 0;
+    std::size_t trailer_lines_ = 0;
     std::size_t trailer_line_ = 0;  ///< where the current line starts in trailer_text_
     BodyLimits limits_;
     Refusal refusal_;

@@ -51,8 +51,8 @@ enum class Known : std::uint8_t {
     cache_control,
     user_agent,
     accept,
-};  // clang-format: one group a line
-inline constexpr std::size_t known_count = 37;
+};
+inline constexpr std::size_t known_count = static_cast<std::size_t>(Known::accept) + 1;
 
 /// The name's meaning, any case. O(length).
 [[nodiscard]] Known classify(std::string_view name);
@@ -71,6 +71,16 @@ struct Refusal {
     std::string_view reason;
     friend bool operator==(const Refusal&, const Refusal&) = default;
 };
+
+/// What the Connection lines say.
+struct ConnectionOptions {
+    bool close = false;
+    bool keep_alive = false;
+    bool upgrade = false;
+    Refusal refusal;  ///< an element that is no token, or more than `max_connection_options` of them
+};
+/// Bounds the work of looking each one up among the lines.
+inline constexpr std::size_t max_connection_options = 32;
 
 /// The lines of one head or trailer section, as offsets from one base, so that the buffer may move (see rebase).
 /// Keeps its memory over clear(): one allocation a connection, none a request.
@@ -113,12 +123,14 @@ public:
     /// Refuses: no colon, empty name, blank or other non-token byte in the name, control byte in the value, a line that
     /// starts with a blank (obs-fold), sizes over the limits.
     [[nodiscard]] Refusal add(std::string_view line, std::size_t at, const HeadLimits& limits);
-    /// Marks what RFC 9110 7.6.1 says not to forward: the fixed set, and names listed in Connection, except framing,
-    /// Host and what we set ourselves. Needs rebase() first.
-    void mark_hops();
+    /// Reads the Connection lines: marks what RFC 9110 7.6.1 says not to forward (the fixed set, and names listed
+    /// there, except framing, Host and what we set ourselves). Needs rebase() first.
+    [[nodiscard]] ConnectionOptions read_connection();
     void drop_last();  ///< forgets the newest line
 
 private:
+    void mark_listed(std::string_view option);
+
     struct Line {
         std::uint32_t name = 0, value = 0, value_size = 0;
         std::uint16_t name_size = 0;

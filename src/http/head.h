@@ -105,15 +105,20 @@ private:
 /// What both parsers share: finding lines, each byte looked at once however it is fed.
 class LineScanner {
 public:
+    enum class Found : std::uint8_t { nothing, line, bare_lf };
+
     void reset() { line_ = 0, scanned_ = 0; }
-    /// The next whole line of `bytes` without CRLF, or `more`, or a refusal (bare LF; CR elsewhere is refused by what
-    /// parses the line).
-    Progress next(std::string_view bytes, std::string_view& line, std::size_t& at);
+    /// Looks for the end of the line that starts at line_start().
+    Found find(std::string_view bytes);
+    /// After Found::line: the line without CRLF; moves on to the next one.
+    std::string_view take(std::string_view bytes);
     [[nodiscard]] std::size_t line_start() const { return line_; }
+    /// One past the LF, or past the last byte looked at.
+    [[nodiscard]] std::size_t position() const { return scanned_; }
 
 private:
     std::size_t line_ = 0;     ///< where the current line starts
-    std::size_t scanned_ = 0;  ///< no LF between line_ and here
+    std::size_t scanned_ = 0;  ///< no LF between line_ and here, unless one was just found
 };
 
 class RequestParser {
@@ -130,13 +135,12 @@ public:
 
 private:
     Progress refuse(std::uint16_t status, std::string_view reason);
-    Progress over_limit(std::string_view received);
-    Progress parse_request_line(std::string_view line, std::size_t at);
-    bool parse_target(std::string_view target, std::size_t at);
-    bool parse_absolute(std::string_view target, std::size_t at);
-    bool parse_path(std::string_view text, std::size_t at);
-    Progress finish(std::string_view received, std::size_t bytes);
-    bool finish_host();
+    Refusal check_partial(std::string_view received) const;
+    Refusal parse_request_line(std::string_view line, std::size_t at);
+    Refusal parse_target(std::string_view target, std::size_t at);
+    Refusal parse_path(std::string_view text, std::size_t at);
+    Refusal finish(std::string_view received);
+    Refusal finish_host();
 
     HeadLimits limits_;
     LineScanner lines_;
@@ -144,6 +148,7 @@ private:
     Refusal refusal_;
     bool first_line_done_ = false;
     bool skipped_empty_line_ = false;
+    bool complete_ = false;
 };
 
 class ResponseParser {
@@ -159,15 +164,16 @@ public:
     void reset();
 
 private:
-    Progress refuse(std::string_view reason);
-    Progress parse_status_line(std::string_view line, std::size_t at);
-    Progress finish(std::string_view received, std::size_t bytes, Method request);
+    Progress refuse(const Refusal& refusal);
+    Refusal parse_status_line(std::string_view line, std::size_t at);
+    Refusal finish(std::string_view received, Method request);
 
     HeadLimits limits_;
     LineScanner lines_;
     ResponseHead head_;
     Refusal refusal_;
     bool first_line_done_ = false;
+    bool complete_ = false;
 };
 
 }  // namespace plimsoll::http

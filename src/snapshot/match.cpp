@@ -15,7 +15,8 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 
 /// "Example.COM.:8080" -> "example.com" in `buffer`; empty when it is too long to be one of ours.
 std::string_view canonical_host(std::string_view host, std::array<char, max_host>& buffer) {
     const auto colon = host.rfind(':');
-    if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) host = host.substr(0, colon);
+    if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos)
+        host = host.substr(0, colon);
     if (host.ends_with('.')) host.remove_suffix(1);
     if (host.size() > buffer.size()) return {};
     for (std::size_t i = 0; i < host.size(); ++i) buffer[i] = lower(host[i]);

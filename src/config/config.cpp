@@ -1,0 +1,60 @@
+// Addresses and places.
+#include "config/config.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <array>
+
+#include "config/units.h"
+
+namespace plimsoll::config {
+
+std::string text(const Address& address) {
+    const bool v6 = address.host.find(':') != std::string::npos;
+    return v6 ? fmt::format("[{}]:{}", address.host, address.port) : fmt::format("{}:{}", address.host, address.port);
+}
+
+Result<Address> parse_address(std::string_view text) {
+    const auto wrong = [&](std::string_view why) {
+        return fail(Code::invalid, fmt::format("\"{}\" {}", text.substr(0, 80), why), Side::client);
+    };
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos || colon + 1 == text.size()) return wrong("has no port");
+    const auto port = parse_count(text.substr(colon + 1));
+    if (!port || *port > 65'535) return wrong("has no port between 0 and 65535");
+    std::string host(text.substr(0, colon));
+
+    // The text form of an address is part of an endpoint's identity, so only one form is kept.
+    std::array<unsigned char, sizeof(in6_addr)> binary{};
+    std::array<char, INET6_ADDRSTRLEN> canonical{};
+    int family = AF_INET;
+    if (host.starts_with('[') && host.ends_with(']')) {
+        family = AF_INET6;
+        host = host.substr(1, host.size() - 2);
+    } else if (host.find(':') != std::string::npos) {
+        return wrong("is an IPv6 address without brackets; write [::1]:8080");
+    }
+    if (host.find('\0') != std::string::npos || inet_pton(family, host.c_str(), binary.data()) != 1) {
+        return wrong("is not a literal address; names are not looked up in this version");
+    }
+    inet_ntop(family, binary.data(), canonical.data(), canonical.size());
+    return Address{canonical.data(), static_cast<std::uint16_t>(*port)};
+}
+
+void Sources::add(std::string path, Where where) { places_.emplace(std::move(path), std::move(where)); }
+
+bool Sources::written(std::string_view path) const { return places_.contains(path); }
+
+Where Sources::where(std::string_view path) const {
+    while (true) {
+        if (const auto found = places_.find(path); found != places_.end()) return found->second;
+        const auto cut = path.find_last_of(".[");
+        if (cut == std::string_view::npos) break;
+        path = path.substr(0, cut);
+    }
+    const auto whole = places_.find(std::string_view{});
+    return whole == places_.end() ? Where{} : whole->second;
+}
+
+}  // namespace plimsoll::config

@@ -1,0 +1,262 @@
+// Leaves: each type says what it expected and what it found.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "config/reader.h"
+#include "config/units.h"
+
+namespace plimsoll::config {
+
+namespace {
+
+/// Reports that `node` is not `expected`.
+void wrong(Reading& reading, const std::string& path, const Node& node, std::string_view expected,
+           std::string remedy = {}) {
+    reading.report("P106-wrong-type", path, node, fmt::format("expected {}; found {}", expected, describe_node(node)),
+                   node.kind == Node::Kind::null ? "leave the key out to get its default" : std::move(remedy));
+}
+
+std::string shown(double value, const Rule& rule) {
+    if (rule.as == As::bytes) return print_size(static_cast<std::uint64_t>(value));
+    if (rule.as == As::fraction) return print_number(value * 100) + "%";
+    return print_number(value);
+}
+
+/// Checks bounds; `show` prints a bound in the value's own unit.
+template <class Show>
+bool in_range(Reading& reading, const std::string& path, const Node& node, const Rule& rule, double value, Show show) {
+    if (value >= rule.min && value <= rule.max) return true;
+    const std::string range = rule.max == std::numeric_limits<double>::infinity()
+                                  ? fmt::format("at least {}", show(rule.min))
+                                  : fmt::format("from {} to {}", show(rule.min), show(rule.max));
+    reading.report("P107-out-of-range", path, node, fmt::format("{} is out of range", node.scalar.substr(0, 40)),
+                   fmt::format("allowed: {}", range));
+    return false;
+}
+
+std::string join(std::span<const std::string_view> words) {
+    std::string out;
+    for (const std::string_view word : words) out += (out.empty() ? "" : ", ") + std::string(word);
+    return out;
+}
+
+std::optional<std::size_t> choice(Reading& reading, const std::string& path, const Node& node, const Rule& rule) {
+    if (node.kind != Node::Kind::scalar) {
+        wrong(reading, path, node, "one of " + join(rule.choices));
+        return std::nullopt;
+    }
+    const auto found = std::ranges::find(rule.choices, node.scalar);
+    if (found != rule.choices.end()) return static_cast<std::size_t>(found - rule.choices.begin());
+    std::string_view nearest;
+    std::size_t distance = 4;
+    for (const std::string_view word : rule.choices) {
+        if (node.scalar.size() > 64) break;
+        if (const auto d = edit_distance(node.scalar, word); d < distance) {
+            distance = d;
+            nearest = word;
+        }
+    }
+    reading.report("P108-bad-value", path, node,
+                   fmt::format("\"{}\" is not one of {}", node.scalar.substr(0, 60), join(rule.choices)),
+                   nearest.empty() ? "" : fmt::format("did you mean \"{}\"?", nearest));
+    return std::nullopt;
+}
+
+bool is_word_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+/// Why `value` is not text of this kind; empty when it is.
+std::string_view text_problem(As as, std::string_view value) {
+    const auto all = [&](auto allowed) { return std::ranges::all_of(value, allowed); };
+    const auto printable = [](char c) { return c > ' ' && c != 0x7f; };
+    switch (as) {
+        case As::name:
+            if (value.empty() || value.size() > 64 || !all(is_word_char)) {
+                return "a name is 1 to 64 letters, digits, '_' or '-'";
+            }
+            break;
+        case As::item_name:
+            if (value.empty() || value.size() > 128 ||
+                !all([](char c) { return is_word_char(c) || std::string_view(".:/[]*").contains(c); })) {
+                return "a name is 1 to 128 letters, digits or any of _ - . : / [ ] *";
+            }
+            break;
+        case As::host:
+            if (value.contains(':')) return "a host is written without its port";
+            if (value.contains('*')) return "wildcards are not supported in this version; list the hosts";
+            if (value.empty() || value.size() > 253 || !all([](char c) { return is_word_char(c) || c == '.'; })) {
+                return "a host is 1 to 253 letters, digits, '.', '-' or '_'";
+            }
+            break;
+        case As::path:
+            if (!value.starts_with('/')) return "a path begins with '/'";
+            if (value.contains('?') || value.contains('#')) return "a path ends before '?' and '#'";
+            if (value.size() > 2048 || !all(printable)) return "a path is at most 2048 characters without spaces";
+            break;
+        case As::file:
+            if (value.size() > 4096 || value.contains('\0')) return "a file name is at most 4096 characters";
+            break;
+        case As::http_url:
+            if (!value.starts_with("http://")) return "a URL begins with http:// in this version";
+            if (value.size() > 2048 || value.size() < 8 || !all(printable)) {
+                return "a URL is at most 2048 characters without spaces";
+            }
+            break;
+        default:
+            if (value.size() > 4096) return "at most 4096 characters";
+            break;
+    }
+    return {};
+}
+
+}  // namespace
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule&, bool& out) {
+    if (node.kind == Node::Kind::scalar && (node.scalar == "true" || node.scalar == "false")) {
+        out = node.scalar == "true";
+    } else {
+        wrong(reading, path, node, "true or false");
+    }
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, std::uint64_t& out) {
+    const bool bytes = rule.as == As::bytes;
+    const auto value = node.kind != Node::Kind::scalar ? std::nullopt
+                       : bytes                         ? parse_size(node.scalar)
+                                                       : parse_count(node.scalar);
+    if (value) {
+        const auto show = [&](double bound) { return shown(bound, rule); };
+        if (in_range(reading, path, node, rule, static_cast<double>(*value), show)) out = *value;
+        return;
+    }
+    const auto number = node.kind == Node::Kind::scalar ? parse_number(node.scalar) : std::nullopt;
+    if (!bytes && number && *number < 0) {
+        in_range(reading, path, node, rule, *number, [&](double bound) { return shown(bound, rule); });
+        return;
+    }
+    wrong(reading, path, node, bytes ? "a size like \"16KiB\", \"1MiB\" or a number of bytes" : "a whole number");
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, double& out) {
+    const bool fraction = rule.as == As::fraction;
+    const auto value = node.kind != Node::Kind::scalar ? std::nullopt
+                       : fraction                      ? parse_fraction(node.scalar)
+                                                       : parse_number(node.scalar);
+    if (!value) {
+        wrong(reading, path, node, fraction ? "a fraction like \"20%\" or 0.2" : "a number");
+    } else if (in_range(reading, path, node, rule, *value, [&](double bound) { return shown(bound, rule); })) {
+        out = *value;
+    }
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Duration& out) {
+    const auto value = node.kind == Node::Kind::scalar ? parse_duration(node.scalar) : std::nullopt;
+    if (value) {
+        const auto show = [](double bound) { return print_duration(from_seconds(bound)); };
+        if (in_range(reading, path, node, rule, seconds(*value), show)) out = *value;
+        return;
+    }
+    const bool bare = node.kind == Node::Kind::scalar && parse_number(node.scalar).has_value();
+    wrong(reading, path, node, "a duration like \"2s\", \"500ms\" or \"10m\"",
+          bare ? fmt::format("add a unit: \"{0}s\" or \"{0}ms\"", node.scalar.substr(0, 20)) : "");
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Address& out) {
+    if (node.kind != Node::Kind::scalar) {
+        wrong(reading, path, node, "an address like \"127.0.0.1:8080\"");
+        return;
+    }
+    const auto address = parse_address(node.scalar);
+    if (!address) {
+        reading.report("P108-bad-value", path, node, address.error().detail, "write it like 127.0.0.1:8080");
+    } else if (rule.as == As::peer_address && address->port == 0) {
+        reading.report("P108-bad-value", path, node, "port 0 is nobody's", "write the port that the server listens on");
+    } else {
+        out = *address;
+    }
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, std::string& out) {
+    if (node.kind != Node::Kind::scalar) {
+        wrong(reading, path, node, "text");
+        return;
+    }
+    if (const auto problem = text_problem(rule.as, node.scalar); !problem.empty()) {
+        reading.report("P108-bad-value", path, node, fmt::format("\"{}\" cannot stand here", node.scalar.substr(0, 80)),
+                       std::string(problem));
+        return;
+    }
+    out = node.scalar;
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Policy& out) {
+    if (const auto index = choice(reading, path, node, rule)) out = static_cast<Policy>(*index);
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
+               std::vector<std::string>& out) {
+    if (node.kind != Node::Kind::sequence) {
+        wrong(reading, path, node, "a list like [" + join(rule.choices) + "]");
+        return;
+    }
+    std::vector<std::string> values;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+        const std::string item_path = fmt::format("{}[{}]", path, i);
+        if (!reading.enter(item_path, *node.items[i])) return;
+        const auto index = choice(reading, item_path, *node.items[i], rule);
+        if (!index) continue;
+        const std::string word(rule.choices[*index]);
+        if (std::ranges::find(values, word) != values.end()) {
+            reading.report("P108-bad-value", item_path, *node.items[i], fmt::format("\"{}\" stands here twice", word));
+        } else {
+            values.push_back(word);
+        }
+    }
+    out = std::move(values);
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
+               std::vector<double>& out) {
+    if (node.kind != Node::Kind::sequence || node.items.empty()) {
+        wrong(reading, path, node, "a list of fractions like [1%, 5%, 25%, 100%]");
+        return;
+    }
+    std::vector<double> values;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+        const std::string item_path = fmt::format("{}[{}]", path, i);
+        if (!reading.enter(item_path, *node.items[i])) return;
+        double value = -1;
+        read_leaf(reading, item_path, *node.items[i], rule, value);
+        if (value < 0) continue;
+        if (rule.ascending && !values.empty() && value <= values.back()) {
+            reading.report("P206-steps", item_path, *node.items[i],
+                           fmt::format("{} does not follow {}", shown(value, rule), shown(values.back(), rule)),
+                           "each step is larger than the one before");
+        }
+        values.push_back(value);
+    }
+    if (rule.ascending && !values.empty() && values.back() != 1) {
+        reading.report("P206-steps", path, node, fmt::format("the last step is {}", shown(values.back(), rule)),
+                       "end with 100%");
+    }
+    out = std::move(values);
+}
+
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
+               std::map<std::string, std::string>& out) {
+    if (node.kind != Node::Kind::map) {
+        wrong(reading, path, node, "a map like {version: v7}");
+        return;
+    }
+    for (const auto& [key, value] : node.entries) {
+        std::string name;
+        read_leaf(reading, path, *key, {.as = As::item_name}, name);
+        const std::string item_path = fmt::format("{}.{}", path, name);
+        if (!reading.enter(item_path, *key)) return;
+        read_leaf(reading, item_path, *value, rule, out[name]);
+    }
+}
+
+}  // namespace plimsoll::config

@@ -45,7 +45,9 @@ Parsed parse(std::string_view yaml, std::string file) {
                                     "the file says nothing",
                                     "a configuration has listeners, routes and pools"});
     }
-    if (tree.root != nullptr && tree.root->kind == Node::Kind::map) validate(config, reading.sources, reading.findings);
+    const bool whole = reading.visited <= max_nodes;
+    if (whole && tree.root != nullptr && tree.root->kind == Node::Kind::map)
+        validate(config, reading.sources, reading.findings);
     sort_by_place(reading.findings);
 
     Parsed parsed;

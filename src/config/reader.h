@@ -9,12 +9,10 @@
 #include <vector>
 
 #include "config/definition.h"
+#include "config/validate.h"
 #include "config/yaml_tree.h"
 
 namespace plimsoll::config {
-
-/// Findings kept of one file; more would only hide the first cause. The last one then says that it is not all.
-inline constexpr std::size_t max_findings = 1000;
 
 /// What all sections share while one document is read.
 struct Reading {

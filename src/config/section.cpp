@@ -10,17 +10,7 @@ namespace plimsoll::config {
 
 void Reading::report(std::string_view code, const std::string& path, const Node& at, std::string message,
                      std::string remedy) {
-    if (findings.size() > max_findings) return;
-    if (findings.size() == max_findings) {
-        findings.push_back({Severity::error,
-                            "P102-too-large",
-                            {},
-                            Where{file, 0, 0},
-                            fmt::format("more than {} findings; the rest are not shown", max_findings),
-                            {}});
-        return;
-    }
-    findings.push_back({Severity::error, std::string(code), path, where(at), std::move(message), std::move(remedy)});
+    add_bounded(findings, {Severity::error, std::string(code), path, where(at), std::move(message), std::move(remedy)});
 }
 
 bool Reading::enter(const std::string& path, const Node& node) {

@@ -18,8 +18,8 @@ struct Report {
     Findings& findings;
     void error(std::string_view code, std::string path, std::string message, std::string remedy = {}) {
         Where where = sources.where(path);
-        findings.push_back({Severity::error, std::string(code), std::move(path), std::move(where), std::move(message),
-                            std::move(remedy)});
+        add_bounded(findings, {Severity::error, std::string(code), std::move(path), std::move(where),
+                               std::move(message), std::move(remedy)});
     }
 };
 
@@ -136,6 +136,19 @@ void webhooks(const Config& config, Report& report) {
 }
 
 }  // namespace
+
+void add_bounded(Findings& findings, Finding finding) {
+    if (findings.size() > max_findings) return;
+    if (findings.size() == max_findings) {
+        finding = {Severity::error,
+                   "P102-too-large",
+                   {},
+                   Where{finding.where.file, 0, 0},
+                   fmt::format("more than {} findings; the rest are not shown", max_findings),
+                   {}};
+    }
+    findings.push_back(std::move(finding));
+}
 
 void validate(const Config& config, const Sources& sources, Findings& findings) {
     Report report{sources, findings};

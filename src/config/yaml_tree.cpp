@@ -28,7 +28,15 @@ public:
 
     void OnDocumentStart(const YAML::Mark&) override {}
     void OnDocumentEnd() override {}
-    void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { place(make(mark, Node::Kind::null), anchor); }
+    void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+        Node& node = make(mark, Node::Kind::null);
+        // yaml-cpp places "key:" without a value on the next line; the key is where people look.
+        if (!open_.empty() && open_.back().key != nullptr) {
+            node.line = open_.back().key->line;
+            node.column = open_.back().key->column;
+        }
+        place(node, anchor);
+    }
     void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   const std::string& value) override {
         Node& node = make(mark, Node::Kind::scalar);

@@ -114,13 +114,14 @@ HeadWriter& HeadWriter::forward(const Fields& fields, std::uint64_t dropped) {
     for (const Header header : fields) {
         if (stays(header)) size += header.name.size() + header.value.size() + 4;
     }
-    const std::size_t before = out_.size();
-    out_.resize_and_overwrite(before + size, [&](char* text, std::size_t total) {
+    const std::size_t before = out_.size(), after = before + size;
+    // The lambda's own size argument is the capacity in libstdc++ 12.
+    out_.resize_and_overwrite(after, [&](char* text, std::size_t) {
         char* at = text + before;
         for (const Header header : fields) {
             if (stays(header)) at = put(put(put(put(at, header.name), ": "), header.value), "\r\n");
         }
-        return total;
+        return after;
     });
     return *this;
 }

@@ -1,0 +1,92 @@
+#include "control/facts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "balance/balance.h"
+
+namespace plimsoll::control {
+
+namespace {
+
+void normalise(PoolMix& mix) {
+    const double sum = std::accumulate(mix.begin(), mix.end(), 0.0);
+    if (sum <= 0) return;
+    for (double& share : mix) share /= sum;
+}
+
+/// Shares within a pool over the endpoints that may take requests now; as configured when nobody may.
+std::vector<double> shares_within(const snapshot::Pool& pool, const std::function<bool(EndpointId)>& down) {
+    balance::PoolFacts usable = pool.facts;
+    for (balance::Member& member : usable.members)
+        if (down(member.id)) member.weight = 0;
+    const std::vector<double> shares = balance::expected_shares(usable);
+    const bool nobody = std::ranges::all_of(shares, [](double share) { return share <= 0; });
+    return nobody ? balance::expected_shares(pool.facts) : shares;
+}
+
+void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double judge::EndpointFacts::* expected,
+              const std::function<bool(EndpointId)>& down) {
+    for (std::size_t p = 0; p < side.snapshot->pools.size(); ++p) {
+        const snapshot::Pool& pool = side.snapshot->pools[p];
+        const std::vector<double> shares = shares_within(pool, down);
+        const double of_pool = p < side.mix.size() ? side.mix[p] : 0;
+        for (std::size_t e = 0; e < pool.endpoints.size(); ++e) {
+            const snapshot::Endpoint& endpoint = pool.endpoints[e];
+            auto known = std::ranges::find(facts, endpoint.id, &judge::EndpointFacts::id);
+            if (known == facts.end()) {
+                judge::EndpointFacts made;
+                made.id = endpoint.id;
+                made.name = endpoint.name;
+                made.pool = pool.name;
+                made.group = endpoint.zone;
+                made.eligible = !down(endpoint.id);
+                facts.push_back(std::move(made));
+                known = facts.end() - 1;
+            }
+            // The newest word on capacity wins: the side that is added last is the candidate.
+            if (endpoint.capacity > 0) known->capacity = endpoint.capacity;
+            (*known).*expected = of_pool * shares[e];
+        }
+    }
+}
+
+}  // namespace
+
+PoolMix pool_mix(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
+    PoolMix mix(snapshot.pools.size(), 0.0);
+    for (const recording::Record& record : recording.records) {
+        if (record.cause == Cause::bad_request) continue;
+        if (const auto route = snapshot.match(record.host, record.path)) mix[snapshot.route(*route).pool.value] += 1;
+    }
+    normalise(mix);
+    return mix;
+}
+
+PoolMix pool_mix(const snapshot::Snapshot& snapshot, const measure::Tally& tally) {
+    PoolMix mix(snapshot.pools.size(), 0.0);
+    for (const snapshot::Route& route : snapshot.routes)
+        for (const measure::ArmTally& arm : tally.arms)
+            if (route.id.value + 1 < arm.routes.size())
+                mix[route.pool.value] += static_cast<double>(arm.routes[route.id.value].requests);
+    normalise(mix);
+    return mix;
+}
+
+PoolMix equal_mix(const snapshot::Snapshot& snapshot) {
+    PoolMix mix(snapshot.pools.size(), 0.0);
+    for (const snapshot::Route& route : snapshot.routes) mix[route.pool.value] = 1;
+    normalise(mix);
+    return mix;
+}
+
+std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
+                                                 const std::function<bool(EndpointId)>& down) {
+    std::vector<judge::EndpointFacts> facts;
+    add_side(facts, active, &judge::EndpointFacts::expected_active, down);
+    if (candidate.snapshot != nullptr) add_side(facts, candidate, &judge::EndpointFacts::expected_candidate, down);
+    return facts;
+}
+
+}  // namespace plimsoll::control

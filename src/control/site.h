@@ -1,0 +1,48 @@
+// Site: what is true at this moment, shared by the parts of control. A plain value that Control owns; parts get it by
+// reference and say which fields they write.
+// Thread rule: control's thread.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/ids.h"
+#include "config/config.h"
+#include "control/facts.h"
+#include "judge/watch.h"
+#include "measure/series.h"
+#include "snapshot/snapshot.h"
+
+namespace plimsoll::control {
+
+struct Site {
+    snapshot::Identities identities;
+
+    // Written by Changes.
+    std::shared_ptr<const snapshot::Snapshot> active;
+    config::Document active_document;
+    std::shared_ptr<const snapshot::Snapshot> candidate;  ///< resident beside `active`; null = none
+    Share share;                                          ///< that the candidate serves
+    bool shadow = false;
+    PoolMix candidate_mix;
+
+    // Written by Prober.
+    std::set<EndpointId> down;  ///< held down by active checks
+
+    // Written by Control, each tick.
+    measure::Series series;
+    measure::Tally totals;  ///< since the start
+    double rate = 0;        ///< requests/s over the last second or so
+    double peak_rate = 0;   ///< highest mean over ten seconds, of the recording and of what was seen since
+    PoolMix active_mix;
+    judge::Watch watch;
+
+    [[nodiscard]] bool is_down(EndpointId id) const { return down.contains(id); }
+    [[nodiscard]] std::vector<judge::EndpointFacts> facts() const {
+        return endpoint_facts({active.get(), active_mix}, {candidate.get(), candidate_mix},
+                              [this](EndpointId id) { return is_down(id); });
+    }
+};
+
+}  // namespace plimsoll::control

@@ -5,11 +5,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "net/network.h"
@@ -35,8 +35,27 @@ struct Faults {
     std::size_t buffer = 64 * 1024;  ///< bytes in flight each way before the writer has to wait
 };
 
-class MemoryStream;
+class MemoryNetwork;
 class MemoryListener;
+
+/// Fires once at a moment of virtual time; destroying it clears it.
+class MemoryTimer {
+public:
+    MemoryTimer(MemoryNetwork& network, std::move_only_function<void()> due)
+        : network_(network), due_(std::move(due)) {}
+    MemoryTimer(const MemoryTimer&) = delete;
+    MemoryTimer& operator=(const MemoryTimer&) = delete;
+    ~MemoryTimer() { clear(); }
+    /// Sets or moves; `never` clears.
+    void set(Instant at);
+    void clear();
+
+private:
+    friend class MemoryNetwork;
+    MemoryNetwork& network_;
+    std::move_only_function<void()> due_;
+    std::optional<std::pair<Instant, std::uint64_t>> key_;
+};
 
 class MemoryNetwork final : public Network {
 public:
@@ -60,28 +79,24 @@ public:
     void advance(Duration by) { advance_to(now_ + by); }
     void advance_to(Instant at);
 
-    /// The faults of connections to this address; kept by reference.
+    /// The faults of connections to this address; change them through the reference.
     Faults& faults(const Address& to) { return faults_[to]; }
     /// The client side of a new connection to a listener, as if connect() had answered at once, from `from`.
     /// nullptr if nobody listens.
     [[nodiscard]] std::unique_ptr<Stream> open(const Address& to, const Address& from);
     /// Streams that exist: what a test checks for leaks.
     [[nodiscard]] std::size_t streams() const { return streams_; }
-    /// Connects that were answered by a listener, to each address.
+    /// Connections that a listener at this address was given.
     [[nodiscard]] std::uint64_t connections_to(const Address& to) const;
 
 private:
     friend class MemoryStream;
     friend class MemoryListener;
     friend class MemoryTimer;
-    /// Something due at a moment; ordered by moment, then by when it was asked for.
-    struct Due {
-        Instant at;
-        std::uint64_t sequence;
-        friend auto operator<=>(const Due&, const Due&) = default;
-    };
-    void at(Instant when, Waiter& waiter);
     async::Scope& scope() override { return *scope_; }
+    /// Fires the first timer if it is due at or before `until`, moving time to it.
+    bool fire(Instant until);
+    Address fresh_address();
 
     Instant start_, now_;
     Timestamp wall_;
@@ -91,10 +106,9 @@ private:
     std::size_t streams_ = 0;
     ReadyQueue ready_;
     std::deque<std::move_only_function<void()>> posted_;
-    std::map<Due, class MemoryTimer*> timers_;
+    std::map<std::pair<Instant, std::uint64_t>, MemoryTimer*> timers_;
     std::map<Address, std::vector<MemoryListener*>> listeners_;
     std::map<Address, std::uint64_t> connections_;
-    std::map<Address, std::size_t> turn_;
     std::map<Address, Faults> faults_;
     std::unique_ptr<async::Scope> scope_;
 };

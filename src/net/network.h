@@ -82,9 +82,9 @@ protected:
 
 namespace detail {
 template <class T>
-Task<void> keep(Network& network, Task<T> task, std::optional<T>& into) {
+Task<void> keep(Network& network, Task<T> task, std::optional<T>& into, bool& running) {
     into.emplace(co_await std::move(task));
-    network.stop();
+    if (running) network.stop();
 }
 }  // namespace detail
 
@@ -93,8 +93,10 @@ Task<void> keep(Network& network, Task<T> task, std::optional<T>& into) {
 template <class T>
 [[nodiscard]] std::optional<T> complete(Network& network, Task<T> task) {
     std::optional<T> value;
+    bool running = false;
     async::Scope scope;
-    scope.spawn(detail::keep(network, std::move(task), value));
+    scope.spawn(detail::keep(network, std::move(task), value, running));
+    running = true;
     if (!value) network.run();
     return value;
 }

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "async/scope.h"
-#include "http/body.h"
 #include "http/head.h"
 #include "http/writer.h"
+#include "lab/request_reader.h"
 #include "net/loop.h"
 
 namespace plimsoll::lab {
@@ -77,52 +77,6 @@ Wish wish_of(const http::RequestHead& head) {
     want_status(number(head.fields.get("x-lab-status")));
     return wish;
 }
-
-/// One connection's way of reading requests.
-class Reader {
-public:
-    explicit Reader(net::Stream& stream) : stream_(stream), buffer_(16 * 1024) {}
-
-    /// The next request, its body read and dropped. nullopt: no more requests (closed, broken, refused and answered).
-    Task<std::optional<Wish>> next() {
-        parser_.reset();
-        for (;;) {
-            const http::Progress progress = parser_.feed(in_);
-            if (progress == http::Progress::complete) break;
-            if (progress == http::Progress::refused) {
-                std::string answer;
-                http::append_answer(answer, parser_.refusal().status, parser_.refusal().reason, false);
-                (void)co_await stream_.write_all(answer, Deadline::none());
-                co_return std::nullopt;
-            }
-            if (!co_await more()) co_return std::nullopt;
-        }
-        const Wish wish = wish_of(parser_.head());
-        http::BodyDecoder body(parser_.head().framing);
-        if (parser_.head().expects_continue) (void)co_await stream_.write_all(http::continue_head, Deadline::none());
-        in_.erase(0, parser_.head().bytes);
-        for (;;) {
-            const http::BodyStep step = body.next(in_);
-            in_.erase(0, step.consumed);
-            if (step.kind == http::BodyStep::Kind::end) co_return wish;
-            if (step.kind == http::BodyStep::Kind::refused) co_return std::nullopt;
-            if (step.kind == http::BodyStep::Kind::more && !co_await more()) co_return std::nullopt;
-        }
-    }
-
-private:
-    Task<bool> more() {
-        const Result<std::size_t> n = co_await stream_.read(buffer_, Deadline::none());
-        if (!n || *n == 0) co_return false;
-        in_.append(buffer_.data(), *n);
-        co_return true;
-    }
-
-    net::Stream& stream_;
-    std::vector<char> buffer_;
-    std::string in_;
-    http::RequestParser parser_;
-};
 
 Task<Result<void>> write_answer(net::Stream& stream, const std::string& name, const Wish& wish, std::uint16_t status) {
     const bool bodyless = status == 204 || status == 304;
@@ -254,13 +208,13 @@ Task<void> Backends::World::serve(Server& server, std::unique_ptr<net::Stream> s
         net::Stream* stream;
     };
     const Entry entry(server, stream.get());
-    Reader reader(*stream);
+    RequestReader reader(*stream);
     for (;;) {
-        const std::optional<Wish> wish = co_await reader.next();
-        if (!wish) co_return;
-        const std::uint16_t status = co_await work(server, *wish);
-        const Result<void> sent = co_await write_answer(*stream, server.name, *wish, status);
-        if (!sent || !wish->keep_alive) co_return;
+        if (!co_await reader.next()) co_return;
+        const Wish wish = wish_of(reader.head());
+        const std::uint16_t status = co_await work(server, wish);
+        const Result<void> sent = co_await write_answer(*stream, server.name, wish, status);
+        if (!sent || !wish.keep_alive) co_return;
     }
 }
 
@@ -319,16 +273,16 @@ Task<void> Backends::World::accept_control(World& world) {
 }
 
 Task<void> Backends::World::serve_control(World& world, std::unique_ptr<net::Stream> stream) {
-    Reader reader(*stream);
+    RequestReader reader(*stream);
     for (;;) {
-        const std::optional<Wish> wish = co_await reader.next();
-        if (!wish) co_return;
+        if (!co_await reader.next()) co_return;
+        const Wish wish = wish_of(reader.head());
         std::uint16_t status = 0;
-        const std::string body = world.obey(wish->target, status);
+        const std::string body = world.obey(wish.target, status);
         std::string answer;
-        http::append_answer(answer, status, body, wish->keep_alive, wish->head_only);
+        http::append_answer(answer, status, body, wish.keep_alive, wish.head_only);
         const Result<void> sent = co_await stream->write_all(answer, Deadline::none());
-        if (!sent || !wish->keep_alive) co_return;
+        if (!sent || !wish.keep_alive) co_return;
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "config/config.h"
+#include "proxy/worker.h"
 #include "recording/recording.h"
 
 namespace plimsoll::control {
@@ -23,11 +24,7 @@ public:
 
     void set(config::RecordingSettings settings) { settings_ = settings; }
 
-    /// One request, in wall time.
-    struct Timed {
-        Timestamp at;
-        recording::Record record;
-    };
+    using Timed = proxy::Recorded;
     /// Requests of the last moments, in any order. `now` is the wall clock.
     void add(std::vector<Timed> records, Timestamp now);
     /// Writes what is buffered, e.g. before a forecast reads the files.

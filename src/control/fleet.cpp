@@ -1,0 +1,130 @@
+#include "control/fleet.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <iterator>
+#include <latch>
+
+#include "base/hash.h"
+#include "net/loop.h"
+
+namespace plimsoll::control {
+
+Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSettings& settings) {
+    std::unique_ptr<Fleet> fleet(new Fleet(home));
+    for (std::uint32_t i = 0; i < settings.workers; ++i) {
+        auto loop = net::Loop::create();
+        if (!loop) return std::unexpected(loop.error());
+        fleet->members_.push_back(std::make_unique<Member>());
+        fleet->members_.back()->loop = std::move(*loop);
+    }
+    std::latch ready(static_cast<std::ptrdiff_t>(settings.workers));
+    for (std::uint32_t i = 0; i < settings.workers; ++i) {
+        const proxy::WorkerSettings worker_settings{.index = WorkerIndex{static_cast<std::uint16_t>(i)},
+                                                    .workers = settings.workers,
+                                                    .hash_key = settings.hash_key,
+                                                    .seed = keyed_hash(std::uint64_t{i}, settings.seed),
+                                                    .record = settings.record};
+        Member& member = *fleet->members_[i];
+        member.thread = std::thread([&member, worker_settings, &ready] {
+            pthread_setname_np(pthread_self(), "plimsoll-worker");
+            member.worker = std::make_unique<proxy::Worker>(*member.loop, worker_settings);
+            ready.count_down();
+            member.loop->run();
+            member.worker.reset();
+        });
+    }
+    ready.wait();
+    return fleet;
+}
+
+Fleet::~Fleet() {
+    *alive_ = false;
+    for (const auto& member : members_) member->loop->stop();
+    for (const auto& member : members_)
+        if (member->thread.joinable()) member->thread.join();
+}
+
+template <class Answer>
+void Fleet::ask_all(std::function<Answer(proxy::Worker&, net::Network&)> ask, std::function<void(Answer)> fold,
+                    std::function<void()> done) {
+    struct Round {
+        std::size_t missing;
+        std::function<void(Answer)> fold;
+        std::function<void()> done;
+    };
+    auto round = std::make_shared<Round>(Round{members_.size(), std::move(fold), std::move(done)});
+    for (const auto& member : members_) {
+        member->loop->post([ask, round, alive = alive_, &home = home_, &member = *member] {
+            home.post([round, alive, answer = ask(*member.worker, *member.loop)]() mutable {
+                if (!*alive) return;
+                round->fold(std::move(answer));
+                if (--round->missing == 0) round->done();
+            });
+        });
+    }
+}
+
+void Fleet::install(const snapshot::Resident& resident, std::function<void(Installed)> done) {
+    auto installed = std::make_shared<Installed>();
+    ask_all<Installed>(
+        [resident](proxy::Worker& worker, net::Network& loop) {
+            auto failures = worker.install(resident);
+            return Installed{loop.now(), std::move(failures)};
+        },
+        [installed](Installed one) {
+            installed->at = std::max(installed->at, one.at);
+            for (std::string& failure : one.failures)
+                if (std::ranges::find(installed->failures, failure) == installed->failures.end())
+                    installed->failures.push_back(std::move(failure));
+        },
+        [installed, done = std::move(done)] { done(std::move(*installed)); });
+}
+
+void Fleet::set_health(EndpointId endpoint, balance::Health health) {
+    for (const auto& member : members_)
+        member->loop->post([&worker = *member->worker, endpoint, health] { worker.set_health(endpoint, health); });
+}
+
+void Fleet::collect(std::function<void(Collected)> done) {
+    auto all = std::make_shared<Collected>();
+    ask_all<proxy::Report>([](proxy::Worker& worker, net::Network&) { return worker.collect(); },
+                           [all](proxy::Report report) {
+                               all->tally += report.tally;
+                               all->records.insert(all->records.end(), std::make_move_iterator(report.records.begin()),
+                                                   std::make_move_iterator(report.records.end()));
+                               all->connections += report.connections;
+                               all->idle_upstream += report.idle_upstream;
+                               all->accept_pauses += report.accept_pauses;
+                           },
+                           [all, done = std::move(done)] { done(std::move(*all)); });
+}
+
+void Fleet::use_of(RevisionNumber revision, std::function<void(Use)> done) {
+    auto all = std::make_shared<Use>();
+    ask_all<Use>([revision](proxy::Worker& worker,
+                            net::Network&) { return Use{worker.last_started(revision), worker.pinned(revision)}; },
+                 [all](Use one) {
+                     all->last_started = std::max(all->last_started, one.last_started);
+                     all->in_flight += one.in_flight;
+                 },
+                 [all, done = std::move(done)] { done(*all); });
+}
+
+void Fleet::drain(Instant deadline) {
+    for (const auto& member : members_)
+        member->loop->post([&worker = *member->worker, deadline] { worker.drain(async::Deadline{deadline}); });
+}
+
+void Fleet::drained(std::function<void(bool)> done) {
+    auto all = std::make_shared<bool>(true);
+    ask_all<bool>([](proxy::Worker& worker, net::Network&) { return worker.drained(); },
+                  [all](bool one) { *all = *all && one; }, [all, done = std::move(done)] { done(*all); });
+}
+
+void Fleet::reopen_logs() {
+    for (const auto& member : members_) member->loop->post([&worker = *member->worker] { worker.reopen_log(); });
+}
+
+}  // namespace plimsoll::control

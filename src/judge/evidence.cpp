@@ -150,16 +150,25 @@ LatencyProcess::LatencyProcess(std::vector<std::size_t> thresholds)
       processes_(thresholds_.size(), RatioProcess::for_latency()),
       seen_(thresholds_.size()) {}
 
-void LatencyProcess::begin_step() { seen_.assign(thresholds_.size(), {}); }
+namespace {
+
+std::uint64_t slower(const measure::RouteTally& route, std::size_t border) {
+    return route.total.at_least(border) + route.waiting.at_least(border);
+}
+
+}  // namespace
+
+void LatencyProcess::begin_step(const measure::RouteTally& active, const measure::RouteTally& candidate) {
+    for (std::size_t k = 0; k < thresholds_.size(); ++k)
+        seen_[k] = {slower(active, thresholds_[k]), slower(candidate, thresholds_[k])};
+}
 
 void LatencyProcess::update(Share share, const measure::RouteTally& active, const measure::RouteTally& candidate) {
     for (std::size_t k = 0; k < thresholds_.size(); ++k) {
         const std::size_t border = thresholds_[k];
         // A request that was waiting and then left without an answer must not be taken back: never below what was seen.
-        const std::uint64_t now_active =
-            std::max(seen_[k][0], active.total.at_least(border) + active.waiting.at_least(border));
-        const std::uint64_t now_candidate =
-            std::max(seen_[k][1], candidate.total.at_least(border) + candidate.waiting.at_least(border));
+        const std::uint64_t now_active = std::max(seen_[k][0], slower(active, border));
+        const std::uint64_t now_candidate = std::max(seen_[k][1], slower(candidate, border));
         processes_[k].add(share, now_active - seen_[k][0], now_candidate - seen_[k][1]);
         seen_[k] = {now_active, now_candidate};
     }

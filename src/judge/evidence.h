@@ -70,9 +70,10 @@ public:
     explicit LatencyProcess(std::vector<std::size_t> thresholds);
 
     /// Cumulative counts of one step: finished and slower, plus still waiting and already slower, so that a hung
-    /// endpoint counts at once and nothing counts twice. Call begin_step when the counts start anew.
+    /// endpoint counts at once and nothing counts twice.
     void update(Share share, const measure::RouteTally& active, const measure::RouteTally& candidate);
-    void begin_step();
+    /// The counts start anew, from these (whoever was waiting already has been counted).
+    void begin_step(const measure::RouteTally& active, const measure::RouteTally& candidate);
     [[nodiscard]] bool armed() const { return !thresholds_.empty(); }
     [[nodiscard]] double log_e() const;
     /// The threshold with the most evidence: its place in `borders()`, and its process.

@@ -20,7 +20,7 @@ struct EndpointFacts {
     std::string pool;               ///< its pool's name
     std::string group;              ///< what it has in common with others (zone, version label); may be empty
     double capacity = 0;            ///< requests/s it can carry; 0 = not known
-    double expected_active = 0;     ///< share of all requests it should get under the active revision
+    double expected_active = 0;     ///< share of all requests it should get under the active revision, given who is up
     double expected_candidate = 0;  ///< and under the candidate; 0 when there is none
     bool eligible = true;           ///< up and not ejected
 };

@@ -21,7 +21,7 @@ namespace plimsoll::judge {
 enum class Decision : std::uint8_t { hold, pass, fail };
 [[nodiscard]] std::string_view name(Decision decision);
 
-/// Six families share a change's alpha equally.
+/// Six families share a change's alpha equally. Each is judged on requests (retries count once), except the middle two.
 enum class Family : std::uint8_t {
     errors,          ///< client-visible failures
     connect,         ///< requests that needed another attempt, or found no endpoint
@@ -76,14 +76,15 @@ public:
     /// A window that lies wholly within the step. Gauges as of its end.
     void observe(const measure::Tally& window, std::span<const EndpointFacts> endpoints);
 
-    /// fail if any family fails; pass if errors, latency and decisions are all shown harmless; else hold. No requests
-    /// of either arm, or numbers that are not finite: hold. The text names what is missing on hold.
+    /// fail if any family fails; pass if all but saturation are shown harmless; else hold. No requests of either arm,
+    /// or numbers that are not finite: hold. The text names what decided, or what is missing.
     [[nodiscard]] Verdict overall() const;
-    /// All six, in the order of Family.
+    /// All six, in the order of Family, with bounds. Costs about a millisecond: for people, not for each tick.
     [[nodiscard]] std::vector<Verdict> families() const;
     [[nodiscard]] StepCounts counts() const;
     [[nodiscard]] Share share() const { return share_; }
-    /// log_e at which a family fails: ln(6/alpha), 8.70 for alpha = 0.1 %.
+    /// log_e at which a family fails: ln(6/alpha), 8.70 for alpha = 0.1 %. Decisions are judged anew in each step (and
+    /// when endpoints come or go), so their k-th test gets 1/(k(k+1)) of the family's part.
     [[nodiscard]] double fail_threshold() const;
 
 private:
@@ -91,32 +92,43 @@ private:
         EndpointId id;
         std::string name;
         double capacity = 0;
-        double rate = 0;             ///< picks/s of both arms, exponentially smoothed over about a second
-        double candidate_blame = 0;  ///< candidate's share of its picks here / active's share, this step
-        Duration above{};            ///< for how long utilisation has been above 1
+        double rate = 0;   ///< decisions/s of both arms, exponentially smoothed over a second
+        Duration above{};  ///< for how long utilisation has been above 1
     };
-    [[nodiscard]] Verdict ratio_verdict(Family family, const RatioProcess& shown, double log_e, const char* what) const;
-    [[nodiscard]] Verdict errors_verdict() const;
-    [[nodiscard]] Verdict connect_verdict() const;
-    [[nodiscard]] Verdict latency_verdict() const;
-    [[nodiscard]] Verdict imbalance_verdict() const;
-    [[nodiscard]] Verdict saturation_verdict() const;
-    [[nodiscard]] Verdict client_visible_verdict() const;
+    /// Evidence of no harm of one family, and how often it was bad in this step.
+    struct Safe {
+        NonInferiority process;
+        std::array<std::uint64_t, 2> bad{};  ///< by Arm
+        std::uint64_t candidate_requests = 0;
+    };
+    [[nodiscard]] Verdict judged(Family family, bool with_bounds) const;
+    [[nodiscard]] Verdict by_ratio(Family family, const RatioProcess& shown, double log_e, bool with_bounds) const;
+    [[nodiscard]] Verdict imbalance() const;
+    [[nodiscard]] Verdict saturation() const;
     void arm_latency(const measure::Histogram& past);
-    void follow_load(const measure::Tally& window, std::span<const EndpointFacts> endpoints);
+    void arm_decisions(std::span<const EndpointFacts> endpoints);
+    void begin_safety();
+    void add_safety(Family family, const std::array<std::uint64_t, 2>& bad_so_far, std::uint64_t candidate_requests);
+    void follow_decisions(std::span<const EndpointFacts> endpoints);
+    void follow_load(std::span<const EndpointFacts> endpoints, Duration span);
+    [[nodiscard]] double blame(EndpointId id) const;
 
     TrialSettings settings_;
     Baseline past_;
     Share share_;
     double rate_ = 0;
+    bool sound_ = true;    ///< every number so far was finite
     measure::Tally step_;  ///< since begin_step
     RatioProcess errors_, retried_, no_endpoint_, redirects_, client_errors_, limited_;
     LatencyProcess latency_;
-    std::size_t safe_border_ = 0;  ///< threshold for the pass on latency: the past's p99 border
+    std::size_t safe_border_ = 0;  ///< "slow" for the pass on latency: the past's p99 border; 0 = not known yet
+    double past_slow_ = 0.01;      ///< fraction of the past beyond safe_border_
+    std::vector<std::optional<Safe>> safe_ = std::vector<std::optional<Safe>>(family_count);
     UtilisationProcess decisions_;
-    std::optional<NonInferiority> safe_errors_, safe_latency_;
-    std::array<std::uint64_t, 2> safe_slow_{};
-    std::uint64_t safe_requests_ = 0;
+    unsigned decision_tests_ = 0;
+    std::vector<EndpointFacts> judged_endpoints_;               ///< what decisions_ was made for
+    std::array<std::vector<std::uint64_t>, 2> decided_, base_;  ///< by Arm, EndpointId: picks + in flight this step
+    std::array<std::vector<std::uint64_t>, 2> fresh_;           ///< of decided_, what the newest window added
     std::vector<Load> loads_;
 };
 

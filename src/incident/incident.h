@@ -157,7 +157,11 @@ struct Incident {
     Duration rollback_took{};  ///< first worker told -> last worker acknowledged
     std::string recovery_proof;
     std::string owner;  ///< set by whoever acknowledges
-    Instant t0;         ///< on this process's clock: not written down, restored from marks
+    bool told = false;  ///< incident_detected was asked for
+    // Not written down: belongs to this process's clock.
+    Instant t0;
+    Instant asked;          ///< when a diagnosis was last wanted
+    bool restored = false;  ///< came back after a restart, its alerts are forgotten
 
     [[nodiscard]] std::string id() const;  ///< "INC-17"
     [[nodiscard]] const std::optional<Stamp>& at(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
@@ -250,7 +254,7 @@ enum class Urgency : std::uint8_t { info, low, page };
 enum class Event : std::uint8_t {
     change_accepted,     ///< info
     change_rejected,     ///< info
-    incident_detected,   ///< low while a change is at hand (it is being rolled back); page when no cause is known
+    incident_detected,   ///< low with a change at hand (it is being rolled back) or a cause named; else page
     incident_escalated,  ///< page: rollback failed, recovery unverified in time, or users still affected
     incident_recovered,  ///< low
     incident_relapsed,   ///< page
@@ -290,16 +294,23 @@ struct Settings {
     Duration resolve_hold = std::chrono::seconds(2);     ///< a cleared signal must stay away this long
     Duration recovery_limit = std::chrono::seconds(10);  ///< mitigated but not proven recovered by then: page
     Duration page_after = std::chrono::seconds(10);  ///< cause known, no change, users still affected after this: page
-    Duration relapse = std::chrono::minutes(1);      ///< the same signal again within this reopens the incident
-    Duration blame = std::chrono::hours(1);          ///< how long a settled change still is the context of an incident
-    double cause_nats = 3;                           ///< a hypothesis is named the cause from this score (odds of 20:1)
+    Duration diagnosis_grace =
+        std::chrono::seconds(1);                   ///< without a change, nobody is told before a diagnosis or this
+    Duration ask_again = std::chrono::seconds(1);  ///< diagnosis (until a cause is named) and impact, while it is open
+    Duration relapse = std::chrono::minutes(1);    ///< the same signal again within this reopens the incident
+    Duration blame = std::chrono::hours(1);        ///< how long a settled change still is the context of an incident
+    double cause_nats = 3;                         ///< a hypothesis is named the cause from this score (odds of 20:1)
 };
-inline constexpr std::size_t max_incidents = 200;  ///< in memory; older ones are in the journal
+inline constexpr std::size_t max_incidents = 200;     ///< in memory; older ones are in the journal
+inline constexpr std::size_t max_alerts = 1'000;      ///< further signals are counted and otherwise ignored
+inline constexpr std::size_t max_deliveries = 200;    ///< per incident; further ones are lines dropped
+inline constexpr std::size_t max_note_bytes = 4'096;  ///< longer notes are cut
 
 struct State {
     Settings settings;
     std::uint64_t next_number = 1;
-    std::vector<Alert> alerts;        ///< resolved ones stay for `relapse`
+    std::vector<Alert> alerts;  ///< resolved ones stay for `relapse`
+    std::size_t alerts_dropped = 0;
     std::vector<Incident> incidents;  ///< ascending by number
     struct Live {
         Change change;

@@ -35,7 +35,7 @@ struct Notification {
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> headers(const Notification& notification, Timestamp at,
                                                                        std::span<const std::string> secrets);
 
-inline constexpr std::uint32_t max_delivery_attempts = 16;  ///< about an hour and a half
+inline constexpr std::uint32_t max_delivery_attempts = 16;  ///< about 67 minutes
 
 /// How long to wait after attempt number `attempt` (from 1) ended with `status` (0 = no answer). Nullopt: do not try
 /// again, since it arrived (2xx), the receiver is gone for good (410), or it was tried often enough. Doubles from 1 s

@@ -13,13 +13,16 @@ constexpr std::uint32_t most_workers = 1'000'000;
 }  // namespace
 
 EndpointModel sized(double capacity, Duration service, double sigma) {
-    EndpointModel model{.service = std::max(service, Duration{1000}), .sigma = sigma};
+    EndpointModel model;
+    model.service = std::max(service, Duration{1000});
+    model.sigma = sigma;
     if (!(capacity > 0)) {
         model.workers = workers_without_limit;
         return model;
     }
     const double wanted = std::round(capacity * seconds(model.service));
     model.workers = static_cast<std::uint32_t>(std::clamp(wanted, 1.0, static_cast<double>(most_workers)));
+    model.scale = static_cast<double>(model.workers) / (capacity * seconds(model.service));
     model.service = std::max(from_seconds(static_cast<double>(model.workers) / capacity), Duration{1});
     return model;
 }
@@ -44,7 +47,7 @@ Backend::Taken Backend::submit(const Job& job) {
 Duration Backend::work_time(const Job& job, Instant now) const {
     double ns = 0;
     if (job.service > Duration::zero()) {
-        ns = static_cast<double>(job.service.count());
+        ns = static_cast<double>(job.service.count()) * (job.probe ? 1.0 : model_.scale);
     } else {
         ns = static_cast<double>(model_.service.count());
         if (model_.sigma > 0) ns *= std::exp(model_.sigma * job.size - 0.5 * model_.sigma * model_.sigma);

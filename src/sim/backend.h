@@ -18,6 +18,7 @@ struct EndpointModel {
     std::uint32_t queue = 100;                         ///< requests that may wait; one more is answered 503 at once
     Duration service = std::chrono::milliseconds(40);  ///< mean time of work for one request
     double sigma = 0.5;                                ///< of the log-normal; 0 = every request takes `service`
+    double scale = 1;                                  ///< recorded times of work are multiplied by this on this server
     [[nodiscard]] double capacity() const { return static_cast<double>(workers) / seconds(service); }  ///< requests/s
 };
 

@@ -165,6 +165,11 @@ void World::deliver(const Job& job, Cause cause, std::uint16_t status) {
 
 // ---- active checks -------------------------------------------------------------------------------------------------
 
+void World::set_health(EndpointId id, balance::Health health) {
+    probes_[id.value].state = {health, 0};
+    for (Worker& worker : workers_) worker.states[id.value].health = health;
+}
+
 void World::want_probes() {
     for (Probe& probe : probes_) probe.wanted = false;
     for (const auto& snapshot : {resident_.active, resident_.candidate}) {

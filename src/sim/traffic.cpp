@@ -78,7 +78,7 @@ void Source::draw(const Replayed& replayed) {
     next_.path = record.path;
     next_.method = record.method;
     const bool known = replayed.recorded_service && record.service > Duration::zero();
-    next_.service = known ? from_seconds(seconds(record.service) * replayed.service_scale) : Duration{};
+    next_.service = known ? record.service : Duration{};
     next_.size = random_.normal();
     next_.key = random_.next();
     next_.client = record.client_key;

@@ -39,8 +39,8 @@ struct Replayed {
     Instant from;
     Instant to = never;
     bool repeat = true;
-    bool recorded_service = true;  ///< work takes what was recorded (scaled by the server), not what the model draws
-    double service_scale = 1;      ///< applied to the recorded times of work
+    bool recorded_service =
+        true;  ///< work takes what was recorded (times the server's scale), not what its model draws
 };
 
 using Traffic = std::variant<Poisson, Replayed>;

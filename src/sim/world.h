@@ -53,6 +53,8 @@ public:
 
     /// What the server at this address is like; before or after it is installed.
     void set_model(const config::Address& address, EndpointModel model);
+    /// What active checks are taken to have found, before the next one looks.
+    void set_health(EndpointId id, balance::Health health);
     /// A fault at a server, now.
     void fault(const config::Address& address, const Fault& fault);
     void fault_at(Instant at, const config::Address& address, Fault fault);

@@ -106,12 +106,14 @@ void Machine::name_cause(Incident& incident, Cause cause) {
         log(incident, "cause", fmt::format("cause revised: {} instead of {}", cause.subject, incident.cause->subject),
             cause.evidence);
     }
-    const bool by_change = cause.suspect == Suspect::change;
-    if (by_change && state_.live && incident.change && state_.live->change.revision == incident.change->revision) {
-        begin_at(incident, state_.live->applied.instant,
+    const Instant detected = incident.t0 + incident.at(Mark::detected)->since_t0;
+    const auto& live = state_.live;
+    const bool same = live && incident.change && live->change.revision == incident.change->revision;
+    if (cause.suspect != Suspect::change) {
+        begin_at(incident, detected, "onset: the first signal");
+    } else if (same && live->applied.instant <= detected) {  // later: the same revision was tried again since
+        begin_at(incident, live->applied.instant,
                  fmt::format("{} took its first live traffic", label(incident.change->revision)));
-    } else if (!by_change) {
-        begin_at(incident, incident.t0 + incident.at(Mark::detected)->since_t0, "onset: the first signal");
     }
     std::string line = fmt::format("cause named: {}", cause.subject);
     for (const Altered& item : cause.items) {

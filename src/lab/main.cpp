@@ -13,8 +13,8 @@
 #include "lab/backends.h"
 #include "lab/figures.h"
 #include "lab/load.h"
-#include "lab/traffic.h"
-#include "recording/recording.h"
+#include "lab/stage.h"
+#include "lab/story.h"
 
 namespace {
 
@@ -61,15 +61,7 @@ struct TrafficOptions {
         command.add_option("--rate", rate, "requests per second")->check(CLI::PositiveNumber)->capture_default_str();
         command.add_option("--seed", seed, "same seed, same requests")->capture_default_str();
     }
-    [[nodiscard]] Result<lab::Traffic> make() const {
-        if (log.empty()) return lab::Traffic({}, rate, seed);
-        const Result<std::string> text = read_file(log);
-        if (!text) return std::unexpected(text.error());
-        auto imported = recording::import_combined(*text, log, seed);
-        if (imported.recording.records.empty())
-            return fail(Code::invalid, log + " holds no request in combined format");
-        return lab::Traffic(std::move(imported.recording), {}, rate, seed);
-    }
+    [[nodiscard]] Result<lab::Traffic> make() const { return lab::make_traffic(log, rate, seed); }
 };
 
 struct BackendsOptions {
@@ -196,6 +188,16 @@ int main(int argc, char** argv) try {
     measure_command->add_option("--log", log, "access log in combined format");
     measure_command->add_option("--minutes", minutes, "CSV: time,requests in that minute");
 
+    lab::StoryOptions story;
+    auto* story_command = app.add_subcommand("story", "play the story, unattended, and check what was promised");
+    story_command->add_option("--plimsoll", story.plimsoll, "the program to play with")->capture_default_str();
+    story_command->add_option("--log", story.log, "take clients, paths and sizes from this access log");
+    story_command->add_option("--runs", story.runs, "force the bad change in this often")->capture_default_str();
+    story_command->add_option("--out", story.directory, "where state, logs and postmortem go")->capture_default_str();
+    story_command->add_option("--json", story.json, "write the figures to this file");
+    story_command->add_option("--rate", story.rate, "requests per second")->capture_default_str();
+    story_command->add_option("--seed", story.seed)->capture_default_str();
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -205,6 +207,7 @@ int main(int argc, char** argv) try {
     if (backends_command->parsed()) return backends.run();
     if (traffic_command->parsed()) return print_traffic(traffic, count);
     if (load_command->parsed()) return load.run();
+    if (story_command->parsed()) return lab::play(story);
     if (measure_command->parsed()) return measure(log, minutes);
     return usage_error;
 } catch (const std::exception& error) {

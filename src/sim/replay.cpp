@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "sim/world.h"
@@ -270,7 +271,11 @@ void fill_routes(check::Forecast& forecast, const Replay& replay, const recordin
         way.first.fraction = fraction(way.second);
         forecast.moved.push_back(std::move(way.first));
     }
-    std::ranges::stable_sort(forecast.moved, std::greater<>{}, &check::Moved::fraction);
+    std::ranges::sort(forecast.moved, [](const check::Moved& a, const check::Moved& b) {
+        return a.fraction != b.fraction
+                   ? a.fraction > b.fraction
+                   : std::tie(a.route_before, a.route_after) < std::tie(b.route_before, b.route_after);
+    });
     constexpr std::size_t most_moved = 20;  // what a person reads
     if (forecast.moved.size() > most_moved) forecast.moved.resize(most_moved);
 }

@@ -21,8 +21,8 @@ struct ReplayOptions {
     Duration service = std::chrono::milliseconds(40);         ///< mean time of work where none was recorded
     double sigma = 0.5;                                       ///< of the log-normal, there
     Duration slow_at_least = std::chrono::milliseconds(300);  ///< slow = above this and above twice today's p99
-    std::vector<check::OutOfRotation> out;  ///< endpoints that are out now: refuse connections in every case
-    bool faults = true;                     ///< also the standard faults
+    std::vector<check::OutOfRotation> out = {};  ///< endpoints that are out now: refuse connections in every case
+    bool faults = true;                          ///< also the standard faults
 };
 
 /// Replays `recording` under both configs: shares, utilisation, failed and slow fractions, route and pool changes; and

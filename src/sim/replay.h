@@ -13,8 +13,8 @@
 namespace plimsoll::sim {
 
 struct ReplayOptions {
-    std::uint64_t seed = 1;
     double peak_rate = 0;                         ///< requests/s; 0 = the recording's highest over 10 s
+    std::uint64_t seed = 1;
     Duration longest = std::chrono::seconds(60);  ///< of virtual time, a case
     std::size_t most_requests = 20'000;           ///< a case; keeps a replay with all its cases well below a second
     std::size_t most_records = 200'000;           ///< looked at for route and pool changes; beyond: every k-th

@@ -170,7 +170,7 @@ TEST(Replay, SameArgumentsSameForecast) {
     const auto after = site(ten({3, 1, 1, 1, 1, 1, 1, 1, 1, 1}), config::Policy::least_request);
     const auto recording = traffic(800, 5000);
     const auto text = [&](std::uint64_t seed) {
-        return check::to_json(replay(recording, before, after, {.seed = seed, .peak_rate = 1700}));
+        return check::to_json(replay(recording, before, after, {.peak_rate = 1700, .seed = seed}));
     };
     EXPECT_EQ(text(5), text(5));
     EXPECT_NE(text(5), text(6));

@@ -35,7 +35,8 @@ struct ClientOptions {
                                                         async::Deadline deadline, ClientOptions options = {});
 
 /// The bytes of `request` as sent: for a load generator, once for many requests. `host` when the request has none.
-[[nodiscard]] std::string serialise(const Request& request, std::string_view host);
+/// Errors: invalid (something that would not be one request).
+[[nodiscard]] Result<std::string> serialise(const Request& request, std::string_view host);
 
 /// What became of one exchange on a ClientConnection.
 struct Answer {
@@ -58,8 +59,8 @@ public:
 
     /// What to do with the parts of an answer, each may be left out.
     struct Taking {
-        std::function<void(const ResponseHead&)> head;  ///< views are valid during the call
-        std::function<bool(std::string_view)> data;     ///< false = enough: the connection is closed
+        std::function<void(const ResponseHead&)> head{};  ///< views are valid during the call
+        std::function<bool(std::string_view)> data{};     ///< false = enough: the connection is closed
     };
     /// Sends `wire` (a whole request) and reads the answer. `wire` must live until then. Interim answers are skipped.
     /// After an error the connection cannot be used again.

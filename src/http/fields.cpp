@@ -187,9 +187,14 @@ void Fields::drop_last() {
     if (!more) present_ &= ~bit(known);
 }
 
+void Fields::mark_hop(Known known) {
+    for (Line& line : lines_) {
+        if (line.known == known) line.hop = true;
+    }
+}
+
 void Fields::mark_listed(std::string_view option) {
-    for (std::size_t at = 0; at < lines_.size(); ++at) {
-        Line& line = lines_[at];
+    for (Line& line : lines_) {
         if (line.name_size != option.size() || (never_hop & bit(line.known)) != 0) continue;
         if (equal_ignoring_case({base_ + line.name, line.name_size}, option)) line.hop = true;
     }

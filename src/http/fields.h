@@ -126,7 +126,8 @@ public:
     /// Reads the Connection lines: marks what RFC 9110 7.6.1 says not to forward (the fixed set, and names listed
     /// there, except framing, Host and what we set ourselves). Needs rebase() first.
     [[nodiscard]] ConnectionOptions read_connection();
-    void drop_last();  ///< forgets the newest line
+    void mark_hop(Known known);  ///< these lines are not for the next peer either
+    void drop_last();            ///< forgets the newest line
 
 private:
     void mark_listed(std::string_view option);

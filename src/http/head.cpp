@@ -267,7 +267,10 @@ Refusal RequestParser::finish(std::string_view received) {
     if (const Refusal refusal = read_framing(head_.fields, head_.minor_version, head_.framing); refusal.status != 0) {
         return refusal;
     }
-    if (head_.minor_version == 1 && head_.fields.has(Known::expect)) {
+    if (head_.minor_version == 0) {
+        // Means nothing here (RFC 9110 10.1.1), and must not come to mean something when forwarded as HTTP/1.1.
+        head_.fields.mark_hop(Known::expect);
+    } else if (head_.fields.has(Known::expect)) {
         const bool plain = head_.fields.count(Known::expect) == 1 &&
                            equal_ignoring_case(head_.fields.get(Known::expect), "100-continue");
         if (!plain) return {417, "an expectation other than 100-continue"};

@@ -47,12 +47,12 @@ private:
 
 struct Request {
     std::string method = "GET";
-    std::string path = "/";  ///< as sent, up to '?'; for the client: with '?' and query, or leave them in `query`
-    std::string query;       ///< without '?'
-    std::string authority;   ///< the Host; the client puts the address when it is empty
-    Headers headers;
-    std::string body;
-    std::string peer;          ///< server only: "127.0.0.1:4711", "unix:..."
+    std::string path = "/";   ///< as sent, up to '?'; for the client: with '?' and query, or leave them in `query`
+    std::string query{};      ///< without '?'
+    std::string authority{};  ///< the Host; the client puts the address when it is empty
+    Headers headers{};
+    std::string body{};
+    std::string peer{};        ///< server only: "127.0.0.1:4711", "unix:..."
     bool unix_socket = false;  ///< server only: came over a Unix-domain socket, so the file's mode has let it in
 
     /// Value of the first such query parameter, percent-decoded ('+' is a blank); nullopt when there is none.
@@ -69,11 +69,11 @@ public:
 
 struct Response {
     std::uint16_t status = 200;
-    Headers headers;
-    std::string body;  ///< whole; or, when `stream` is set, nothing
+    Headers headers{};
+    std::string body{};  ///< whole; or, when `stream` is set, nothing
     /// Called once the head is sent; the body ends when its task ends, cut (the client can tell) if that is an error.
     /// A callable that owns what it captures and returns a named coroutine's task. Not called for HEAD.
-    std::move_only_function<async::Task<Result<void>>(BodyWriter&)> stream;
+    std::move_only_function<async::Task<Result<void>>(BodyWriter&)> stream{};
 
     /// With its type: `Response::text(404, "no such change\n")`.
     static Response text(std::uint16_t status, std::string body);

@@ -328,6 +328,13 @@ TEST(RequestHead, ExpectContinueOnlyFrom11) {
     EXPECT_FALSE(parsed("PUT / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue);
 }
 
+TEST(RequestHead, ExpectOf10IsNotForwarded) {
+    const RequestHead head = parsed("PUT / HTTP/1.0\r\nExpect: something\r\nX: y\r\n\r\n");
+    EXPECT_TRUE(head.fields[0].hop);
+    EXPECT_FALSE(head.fields[1].hop);
+    EXPECT_FALSE(parsed(hosted("Expect: 100-continue\r\n")).fields[1].hop) << "the proxy decides who answers";
+}
+
 TEST(RequestHead, UpgradeNeedsBothFieldsNoBodyAnd11) {
     EXPECT_TRUE(parsed(hosted("Connection: Upgrade\r\nUpgrade: websocket\r\n")).upgrade);
     EXPECT_FALSE(parsed(hosted("Upgrade: websocket\r\n")).upgrade);

@@ -1,0 +1,294 @@
+// What a rollout asks for: journal, workers, reports. Effects are performed in order; those that are answered at once
+// feed the machine again when the round is over.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "control/current_change.h"
+
+namespace plimsoll::control {
+
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+    using F::operator()...;
+};
+
+}  // namespace
+
+void Changes::perform(std::vector<rollout::Effect> effects) {
+    // Performing may answer, answering may finish the change: hold on to it, and go one round at a time.
+    const bool outermost = !std::exchange(current_->performing, true);
+    current_->failed_append = false;
+    for (const rollout::Effect& effect : effects) {
+        std::visit(Overloaded{
+                       [this](const rollout::RunChecks&) {
+                           current_->answers.push_back(
+                               rollout::Checked{current_->planned->checks, current_->planned->unservable});
+                       },
+                       [this](const rollout::RunSimulation&) {
+                           const Planned& planned = *current_->planned;
+                           const check::Forecast& forecast = planned.plan.forecast;
+                           rollout::Forecasted answer;
+                           answer.refused = has_errors(planned.forecasts);
+                           answer.findings = planned.forecasts;
+                           answer.summary = planned.summary;
+                           answer.from_recording = forecast.has_data();
+                           answer.route_changed = forecast.route_changed;
+                           answer.pool_changed = forecast.pool_changed;
+                           answer.no_route = forecast.route_lost;
+                           for (const check::EndpointForecast& endpoint : forecast.endpoints) {
+                               const double busy = endpoint.utilisation_after().value_or(0);
+                               if (busy <= answer.hottest) continue;
+                               answer.hottest = busy;
+                               answer.hottest_name = endpoint.name;
+                           }
+                           current_->answers.push_back(std::move(answer));
+                       },
+                       [this](const rollout::Append& one) { append(one); },
+                       [this](const rollout::Install& one) { install(one); },
+                       [this](const rollout::Renew& one) { renew(one); },
+                       [this](const rollout::Uninstall& one) { uninstall(one); },
+                       [this](const rollout::Adopt& one) { adopt(one); },
+                       [this](const rollout::Report& one) { report(one); },
+                       [this](const rollout::Finish& one) { finish(one); },
+                   },
+                   effect);
+        if (!current_) return;  // finished
+        if (current_->failed_append) break;
+    }
+    if (!outermost) return;
+    current_->performing = false;
+    while (current_ && !current_->answers.empty()) {
+        const rollout::Observation answer = std::move(current_->answers.front());
+        current_->answers.erase(current_->answers.begin());
+        advance(answer);
+    }
+}
+
+void Changes::append(const rollout::Append& append) {
+    const Timestamp at = parts_.network.wall();
+    if (append.kind != "revision") {
+        const auto body = nlohmann::json::parse(append.body, nullptr, false);
+        const std::string stage = body.is_object() ? body.value("stage", append.kind) : append.kind;
+        const auto written = parts_.ledger.append(line_entry(current_->record.id, {at, stage, append.body}));
+        if (written) return;
+        spdlog::error("the journal cannot be written: {}", written.error().detail);
+        current_->failed_append = true;
+        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
+        return;
+    }
+    Revision revision;
+    revision.number = parts_.ledger.history().next_revision();
+    revision.parent = current_->record.base;
+    revision.digest = current_->record.digest;
+    revision.text = current_->text;
+    revision.file = current_->record.file;
+    revision.change = current_->record.id;
+    revision.at = at;
+    if (const auto written = parts_.ledger.append(revision_entry(revision)); !written) {
+        spdlog::error("the journal cannot be written: {}", written.error().detail);
+        current_->failed_append = true;
+        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
+        return;
+    }
+    current_->record.revision = revision.number;
+    current_->candidate =
+        snapshot::compile(current_->planned->document->config, revision.number, parts_.site.identities, parts_.workers);
+    parts_.care.remember_change(revision.number, parts_.site.active_document.text, current_->text);
+    current_->answers.push_back(rollout::Appended{revision.number});
+}
+
+snapshot::Resident Changes::resident(Instant lease) const {
+    const Site& site = parts_.site;
+    return {site.active, site.candidate, site.share, site.shadow, arm_key_, lease};
+}
+
+void Changes::install(const rollout::Install& install) {
+    Site& site = parts_.site;
+    site.candidate = current_->candidate;
+    site.share = install.shadow ? Share{} : install.share;
+    site.shadow = install.shadow;
+    site.candidate_mix = current_->planned->mix.empty() ? equal_mix(*site.candidate) : current_->planned->mix;
+    parts_.prober.watch({site.active.get(), site.candidate.get()});
+    const std::uint64_t round = ++rounds_;
+    parts_.fleet.install(resident(parts_.network.now() + install.lease),
+                         [this, round](Fleet::Installed done) { installed(std::move(done), round); });
+    if (!install.shadow && install.share.value > 0) tell_care_live(install.share);
+}
+
+void Changes::renew(const rollout::Renew& renew) {
+    parts_.fleet.install(resident(parts_.network.now() + renew.lease), [](const Fleet::Installed&) {});
+}
+
+void Changes::uninstall(const rollout::Uninstall&) {
+    Site& site = parts_.site;
+    const RevisionNumber undone = current_->record.revision;
+    const Instant decided = current_->decided_to_undo == never ? parts_.network.now() : current_->decided_to_undo;
+    site.candidate = nullptr;
+    site.share = {};
+    site.shadow = false;
+    const std::uint64_t round = ++rounds_;
+    // Nothing stands before this: no disk, no answer. It is what stops the harm.
+    parts_.fleet.install(resident(never), [this, round, undone, decided](Fleet::Installed done) {
+        last_rollback_ = RollbackTiming{{}, done.at - decided};
+        parts_.fleet.use_of(undone, [this, decided](Fleet::Use use) {
+            if (last_rollback_) last_rollback_->last_started = std::max(Duration{}, use.last_started - decided);
+        });
+        parts_.prober.watch({parts_.site.active.get()});
+        installed(std::move(done), round);
+    });
+}
+
+void Changes::installed(Fleet::Installed done, std::uint64_t round) {
+    for (const std::string& failure : done.failures) spdlog::error("a listener could not be opened: {}", failure);
+    if (!current_ || round != rounds_) return;
+    if (newest_live_ && newest_live_->revision == current_->record.revision && newest_live_->applied == never)
+        newest_live_->applied = done.at;
+    advance(rollout::Installed{done.at});
+}
+
+void Changes::adopt(const rollout::Adopt& adopt) {
+    const Timestamp at = parts_.network.wall();
+    std::vector<store::Entry> entries;
+    entries.push_back(active_entry(adopt.revision, current_->record.id + " completed", at));
+    entries.push_back(known_good_entry(adopt.revision, at));
+    if (const auto written = parts_.ledger.append(std::move(entries)); !written) {
+        spdlog::error("the journal cannot be written: {}", written.error().detail);
+        current_->failed_append = true;
+        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
+        return;
+    }
+    Site& site = parts_.site;
+    site.active = current_->candidate;
+    site.active_document = *current_->planned->document;
+    site.active_mix = site.candidate_mix;
+    site.candidate = nullptr;
+    site.share = {};
+    parts_.recorder.set(site.active_document.config.recording);
+    ++rounds_;
+    parts_.fleet.install(resident(never), [this](const Fleet::Installed&) {
+        parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
+    });
+    parts_.care.observe(incident::ChangeSettled{adopt.revision});
+}
+
+void Changes::report(const rollout::Report& report) {
+    const std::string stage(rollout::name(report.stage));
+    switch (report.level) {
+        case rollout::Level::detail:
+        case rollout::Level::key: spdlog::info("{} {}: {}", current_->record.id, stage, report.text); break;
+        case rollout::Level::warning: spdlog::warn("{} {}: {}", current_->record.id, stage, report.text); break;
+        case rollout::Level::page: spdlog::error("{} {}: {}", current_->record.id, stage, report.text); break;
+    }
+    line(stage, report.text, report.level != rollout::Level::detail);
+}
+
+// ---- what care hears -----------------------------------------------------------------------------------------------
+
+void Changes::tell_care_live(Share share) {
+    const Current& current = *current_;
+    if (!newest_live_ || newest_live_->revision != current.record.revision) {
+        newest_live_ = judge::ChangeFacts{current.record.revision, never, share, current.state.proposal.altered};
+    }
+    newest_live_->share = share;
+    incident::Change change;
+    change.revision = current.record.revision;
+    change.base = current.record.base;
+    change.author = current.record.author;
+    change.reason = current.record.reason;
+    change.before_file = "before.yaml";
+    change.after_file = "after.yaml";
+    change.altered = current.altered;
+    if (current.record.forced) {
+        for (const Findings& findings : {current.planned->checks, current.planned->forecasts})
+            for (const Finding& finding : findings)
+                if (finding.severity == Severity::error) change.forced.push_back(finding.code);
+    }
+    parts_.care.observe(incident::ChangeLive{std::move(change), share});
+}
+
+void Changes::tell_care_failed() {
+    const rollout::State& state = current_->state;
+    const auto* undoing = std::get_if<rollout::Undoing>(&state.stage);
+    if (undoing == nullptr || !undoing->for_harm || !state.took_traffic) return;
+    judge::Verdict verdict = state.trial.overall();
+    if (verdict.decision != judge::Decision::fail) verdict.text = state.account.cause;
+    parts_.care.observe(incident::TrialFailed{current_->record.revision, verdict});
+    current_->record.incident = parts_.care.incident_of(current_->record.revision);
+}
+
+void Changes::tell_care_undone(const rollout::Account& account, const std::string& text) {
+    const std::string incident = parts_.care.incident_of(current_->record.revision);
+    current_->record.incident = incident;
+    if (incident.empty()) return;
+    if (account.rolled_back != never) {
+        parts_.care.observe(incident::Mitigated{
+            incident, fmt::format("all workers serve r{} again", current_->record.base.value), current_->record.base,
+            last_rollback_ ? last_rollback_->swapped : account.rolled_back - account.detected});
+    } else {
+        parts_.care.observe(incident::MitigationFailed{incident, text});
+    }
+    parts_.care.observe(incident::RecoveryChecked{incident, account.recovered != never, text});
+}
+
+// ---- the end -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Wall-clock nanoseconds of an instant, or null when it did not happen.
+nlohmann::json wall(Instant at, Instant now, Timestamp now_wall) {
+    if (at == never) return nullptr;
+    return now_wall.ns - (now - at).count();
+}
+
+}  // namespace
+
+void Changes::finish(const rollout::Finish& finish) {
+    const rollout::Account& account = finish.account;
+    const Instant now = parts_.network.now();
+    const Timestamp wall_now = parts_.network.wall();
+    if (account.t0 != never && finish.ending != rollout::Ending::completed) tell_care_undone(account, finish.text);
+    if (finish.ending == rollout::Ending::rejected) {
+        incident::Change change;
+        change.base = current_->record.base;
+        change.author = current_->record.author;
+        change.reason = current_->record.reason;
+        change.altered = current_->altered;
+        parts_.care.observe(incident::ChangeRejected{
+            std::move(change), std::string(rollout::name(rollout::stage_of(current_->state))), finish.text});
+    }
+    if (!finish.frozen_digest.empty()) {
+        const auto written =
+            parts_.ledger.append(frozen_entry({finish.frozen_digest, current_->record.id, finish.text, wall_now}));
+        if (!written) spdlog::error("the freeze could not be written: {}", written.error().detail);
+    }
+    if (finish.ending != rollout::Ending::completed && newest_live_ &&
+        newest_live_->revision == current_->record.revision)
+        newest_live_->share = {};
+    nlohmann::json detail{{"marks",
+                           {{"submitted_ns", wall(account.submitted, now, wall_now)},
+                            {"t0_ns", wall(account.t0, now, wall_now)},
+                            {"detected_ns", wall(account.detected, now, wall_now)},
+                            {"cause_ns", wall(account.cause_named, now, wall_now)},
+                            {"rolled_back_ns", wall(account.rolled_back, now, wall_now)},
+                            {"recovered_ns", wall(account.recovered, now, wall_now)}}},
+                          {"harmed", account.harmed()},
+                          {"failed", account.failed},
+                          {"slow", account.slow},
+                          {"requests", account.requests},
+                          {"candidate_decisions", account.candidate_requests},
+                          {"detected_by", account.detected_by},
+                          {"cause", account.cause},
+                          {"hottest", account.hottest}};
+    if (last_rollback_ && account.rolled_back != never) {
+        detail["verdict_to_last_started_us"] = last_rollback_->last_started.count() / 1000;
+        detail["verdict_to_swapped_us"] = last_rollback_->swapped.count() / 1000;
+    }
+    close(std::string(rollout::name(finish.ending)), finish.exit_code, finish.text, detail.dump());
+}
+
+}  // namespace plimsoll::control

@@ -1,0 +1,226 @@
+// Submitting, planning and ending changes; what a rollout asks for is performed in change_effects.cpp.
+#include "control/changes.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/exit_code.h"
+#include "base/hash.h"
+#include "control/current_change.h"
+
+namespace plimsoll::control {
+
+namespace {
+
+/// A change is the context of what happens within an hour of it.
+constexpr Duration context = std::chrono::hours(1);
+
+std::string revision_name(RevisionNumber number) { return fmt::format("r{}", number.value); }
+
+}  // namespace
+
+Changes::Changes(Parts parts) : parts_(std::move(parts)) {}
+Changes::~Changes() = default;
+
+PlanRequest Changes::plan_request(std::string text, std::string file) const {
+    const Site& site = parts_.site;
+    PlanRequest request;
+    request.text = std::move(text);
+    request.file = std::move(file);
+    request.active = site.active_document.config;
+    const RevisionNumber active = parts_.ledger.history().active;
+    request.base_name = revision_name(active);
+    if (parts_.ledger.history().last_known_good() == active) request.base_name += " (last known good)";
+    parts_.recorder.flush(parts_.network.wall());
+    request.segments = parts_.recorder.segments();
+    request.peak_rate = site.peak_rate;
+    for (const snapshot::Pool& pool : site.active->pools)
+        for (const snapshot::Endpoint& endpoint : pool.endpoints)
+            if (site.is_down(endpoint.id)) request.out.push_back({pool.name, endpoint.address, "down"});
+    request.seed = parts_.seed;
+    return request;
+}
+
+void Changes::plan(std::string text, std::string file, std::function<void(PlanAnswer)> done) {
+    parts_.background.run([this, request = plan_request(std::move(text), std::move(file)), done = std::move(done)] {
+        return [this, planned = std::make_shared<Planned>(make_planned(request)), done] {
+            PlanAnswer answer{std::move(*planned), {}};
+            const auto& frozen = parts_.ledger.history().frozen;
+            if (const auto found = frozen.find(answer.planned.plan.digest);
+                answer.planned.document && found != frozen.end())
+                answer.frozen = found->second.reason;
+            done(std::move(answer));
+        };
+    });
+}
+
+Result<std::shared_ptr<Feed>> Changes::submit(Submission submission) {
+    const History& history = parts_.ledger.history();
+    if (current_ || verification_)
+        return fail(Code::conflict, fmt::format("{} is in progress; wait for it, or stop it with `plimsoll abort`",
+                                                current_ ? current_->record.id : "a rollback"));
+    if (!submission.base_digest.empty() && submission.base_digest != parts_.site.active->digest)
+        return fail(
+            Code::conflict,
+            fmt::format("the plan is stale: it was made against {:.12}, but {:.12} ({}) is active now; plan again",
+                        submission.base_digest, parts_.site.active->digest, revision_name(history.active)));
+    if ((submission.force || submission.at_once) && submission.reason.empty())
+        return fail(Code::invalid, "going past the gates needs a reason");
+
+    current_ = std::make_unique<Current>();
+    current_->record.id = history.next_change();
+    current_->record.base = history.active;
+    current_->record.file = submission.file;
+    current_->record.author = submission.author;
+    current_->record.reason = submission.reason;
+    current_->record.forced = submission.force;
+    current_->record.at_once = submission.at_once;
+    current_->record.submitted = parts_.network.wall();
+    current_->text = submission.text;
+    current_->feed = std::make_shared<Feed>();
+    auto feed = current_->feed;
+    spdlog::info("{}: {} proposes {}{}", current_->record.id, submission.author, submission.file,
+                 submission.reason.empty() ? "" : ": " + submission.reason);
+    parts_.background.run([this, request = plan_request(std::move(submission.text), std::move(submission.file)),
+                           id = current_->record.id] {
+        return [this, id, planned = std::make_shared<Planned>(make_planned(request))] {
+            if (current_ && current_->record.id == id) this->planned(std::move(*planned));
+        };
+    });
+    return feed;
+}
+
+void Changes::planned(Planned planned) {
+    ChangeRecord& record = current_->record;
+    record.digest = planned.plan.digest;
+    if (const auto written = parts_.ledger.append(change_entry(record)); !written)
+        return close("interrupted", exit_code::error, "the journal cannot be written: " + written.error().detail, {});
+    current_->announced = true;
+    line("plan", check::describe(planned.plan), false);
+
+    if (!planned.document)
+        return close("rejected", exit_code::rejected, "REJECTED: the configuration cannot be read", {});
+    if (planned.verdict == check::Verdict::no_change)
+        return close("no_change", exit_code::done, "no change: the effective configuration is the active one", {});
+    const auto frozen = parts_.ledger.history().frozen.find(record.digest);
+    if (frozen != parts_.ledger.history().frozen.end() && !record.forced)
+        return close("frozen", exit_code::conflict,
+                     fmt::format("FROZEN: this configuration was undone before ({}): {}; `plimsoll thaw {:.12} -m WHY` "
+                                 "allows it again",
+                                 frozen->second.change, frozen->second.reason, record.digest),
+                     {});
+    begin(std::move(planned));
+}
+
+void Changes::begin(Planned planned) {
+    ChangeRecord& record = current_->record;
+    rollout::Proposal proposal;
+    proposal.base = record.base;
+    proposal.base_digest = parts_.site.active->digest;
+    proposal.digest = record.digest;
+    proposal.config = current_->text;
+    proposal.author = record.author;
+    proposal.message = record.reason;
+    proposal.guard = parts_.site.active_document.config.guard;
+    proposal.options = {record.forced, record.at_once, record.reason};
+    for (const config::Difference& difference : planned.plan.differences) {
+        proposal.altered.push_back({difference.path, difference.before, difference.after});
+        current_->altered.push_back({difference.path, difference.before, difference.after, difference.where});
+    }
+    current_->planned = std::move(planned);
+    arm_key_ = keyed_hash(record.id, parts_.seed);
+
+    rollout::Step step = rollout::start(std::move(proposal), parts_.site.watch.usual(), parts_.network.now());
+    current_->state = std::move(step.state);
+    perform(std::move(step.effects));
+}
+
+void Changes::advance(const rollout::Observation& observation) {
+    if (!current_ || !current_->planned) return;
+    const rollout::Stage before = rollout::stage_of(current_->state);
+    rollout::Step step = rollout::next(std::move(current_->state), observation, parts_.network.now());
+    current_->state = std::move(step.state);
+    const rollout::Stage after = rollout::stage_of(current_->state);
+    const bool undone = after == rollout::Stage::undoing && before != after;
+    if (undone) current_->decided_to_undo = parts_.network.now();
+    perform(std::move(step.effects));
+    if (current_ && undone) tell_care_failed();
+}
+
+void Changes::measured(const measure::Tally& window, const std::vector<judge::EndpointFacts>& facts,
+                       const std::vector<judge::Signal>& signals, const std::vector<judge::Hypothesis>& hypotheses) {
+    const Instant now = parts_.network.now();
+    if (newest_live_ && now - newest_live_->applied > context) newest_live_.reset();
+    if (verification_) verify_rollback();
+    if (!current_) return;
+    if (!signals.empty()) advance(rollout::Signalled{signals, hypotheses});
+    if (current_) advance(rollout::Measured{window, facts, parts_.site.rate});
+    if (current_) advance(rollout::Tick{});
+}
+
+Result<void> Changes::abort(const std::string& who, const std::string& reason) {
+    if (!current_ || !current_->planned) return fail(Code::not_found, "no change is in progress");
+    advance(rollout::Command{rollout::Verb::abort, who, reason});
+    return {};
+}
+
+void Changes::shut_down() {
+    if (current_ && current_->planned) advance(rollout::ShuttingDown{});
+    if (current_) close("interrupted", exit_code::error, "the server was stopped", {});
+}
+
+std::optional<judge::ChangeFacts> Changes::newest_live() const { return newest_live_; }
+
+std::string Changes::stage_text() const {
+    if (!current_) return {};
+    if (!current_->planned) return "planning";
+    return fmt::format("{} {:.1f} %", rollout::name(rollout::stage_of(current_->state)),
+                       current_->state.share.value * 100);
+}
+
+const std::string& Changes::current_id() const {
+    static const std::string nothing;
+    return current_ ? current_->record.id : nothing;
+}
+
+// ---- what is said --------------------------------------------------------------------------------------------------
+
+void Changes::line(const std::string& stage, const std::string& text, bool durable) {
+    const Timestamp at = parts_.network.wall();
+    current_->feed->push(
+        nlohmann::json{{"at", rfc3339(at)}, {"change", current_->record.id}, {"stage", stage}, {"text", text}}.dump(
+            -1, ' ', false, nlohmann::json::error_handler_t::replace));
+    // A line that cannot be kept is lost for the record only; the change itself is stopped by its own entries.
+    if (durable) static_cast<void>(parts_.ledger.append(line_entry(current_->record.id, {at, stage, text})));
+}
+
+void Changes::close(const std::string& ending, int exit_code, const std::string& summary, std::string detail) {
+    ChangeRecord& record = current_->record;
+    record.ended = parts_.network.wall();
+    record.ending = ending;
+    record.exit_code = exit_code;
+    record.summary = summary;
+    record.detail = detail;
+    if (current_->announced) {
+        if (const auto written = parts_.ledger.append(ending_entry(record)); !written)
+            spdlog::error("{}: its ending could not be written to the journal: {}", record.id, written.error().detail);
+    }
+    nlohmann::json result = detail.empty() ? nlohmann::json::object() : nlohmann::json::parse(detail);
+    result["ending"] = ending;
+    result["exit"] = exit_code;
+    result["change"] = record.id;
+    result["revision"] = record.revision.value;
+    result["digest"] = record.digest;
+    result["incident"] = record.incident;
+    result["summary"] = summary;
+    spdlog::info("{}: {}", record.id, summary);
+    const auto feed = current_->feed;
+    current_.reset();
+    feed->push(result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    feed->close();
+}
+
+}  // namespace plimsoll::control

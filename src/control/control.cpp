@@ -1,0 +1,318 @@
+#include "control/control.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <deque>
+#include <thread>
+
+#include "base/hash.h"
+
+namespace plimsoll::control {
+
+namespace {
+
+/// How often workers are asked. Bounds how late harm is seen; costs each worker some microseconds.
+constexpr Duration tick_length = std::chrono::milliseconds(100);
+/// What a diagnosis looks back on.
+constexpr std::size_t recent_seconds = 30;
+/// Over which the rate that judges are told is measured.
+constexpr Duration rate_window = std::chrono::seconds(1);
+/// Over which the recorded peak is measured, as check::Traffic::peak_rate.
+constexpr Duration peak_window = std::chrono::seconds(10);
+
+std::string revision_name(RevisionNumber number) { return fmt::format("r{}", number.value); }
+
+}  // namespace
+
+Control::Control(net::Network& network, const ControlSettings& settings)
+    : network_(network), settings_(settings), started_(network.now()), quiet_since_(network.now()) {}
+
+Control::~Control() {
+    scope_.cancel();
+    background_.reset();
+}
+
+Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::unique_ptr<store::Journal> journal,
+                                                std::optional<config::Document> first,
+                                                const ControlSettings& settings) {
+    std::unique_ptr<Control> control(new Control(network, settings));
+    auto ledger = Ledger::open(std::move(journal));
+    if (!ledger) return std::unexpected(ledger.error());
+    control->ledger_ = std::move(*ledger);
+    if (const auto ended = control->end_interrupted(); !ended) return std::unexpected(ended.error());
+    if (const auto chosen = control->choose_revision(std::move(first)); !chosen) return std::unexpected(chosen.error());
+
+    Site& site = control->site_;
+    const config::Config& config = site.active_document.config;
+    ControlSettings& set = control->settings_;
+    if (set.workers == 0) set.workers = config.workers;
+    if (set.workers == 0) set.workers = std::max(1u, std::thread::hardware_concurrency());
+    site.active = snapshot::compile(config, control->ledger_->history().active, site.identities, set.workers);
+    site.active_mix = equal_mix(*site.active);
+    site.watch = judge::Watch({.utilisation_cap = config.guard.utilisation_cap});
+
+    auto fleet = Fleet::start(network, {.workers = set.workers,
+                                        .hash_key = keyed_hash(std::uint64_t{1}, set.seed),
+                                        .seed = keyed_hash(std::uint64_t{2}, set.seed),
+                                        .record = true});
+    if (!fleet) return std::unexpected(fleet.error());
+    control->fleet_ = std::move(*fleet);
+    control->recorder_ = std::make_unique<Recorder>(set.state + "/recording", config.recording);
+    control->remember_peak();
+
+    Control* self = control.get();
+    control->prober_ = std::make_unique<Prober>(network, keyed_hash(std::uint64_t{3}, set.seed),
+                                                [self](EndpointId id, balance::Health health, const std::string& why) {
+                                                    const std::string_view name =
+                                                        self->site_.identities.endpoint_name(id);
+                                                    if (health == balance::Health::down) {
+                                                        self->site_.down.insert(id);
+                                                        spdlog::warn("endpoint {} is down: {}", name, why);
+                                                    } else {
+                                                        self->site_.down.erase(id);
+                                                        spdlog::info("endpoint {} is up: {}", name, why);
+                                                    }
+                                                    self->fleet_->set_health(id, health);
+                                                });
+    control->notifier_ = std::make_unique<Notifier>(
+        network, keyed_hash(std::uint64_t{4}, set.seed),
+        [self](const incident::Notification& notification, const incident::Delivery& delivery) {
+            static_cast<void>(self->ledger_->append(delivery_entry(
+                {delivery.at, delivery.channel, notification.incident, std::string(incident::name(notification.event)),
+                 static_cast<int>(delivery.attempt), delivery.status, delivery.arrived(), delivery.error})));
+            if (!delivery.arrived())
+                spdlog::warn("webhook {}: attempt {} failed: {}", delivery.channel, delivery.attempt, delivery.error);
+            if (!notification.incident.empty())
+                self->care_->observe(incident::Delivered{notification.incident, delivery});
+        });
+    control->care_ = std::make_unique<Care>(Care::Parts{
+        network, site, *control->ledger_, [self] { return self->scene(); },
+        [self](const incident::Notify& notify, const incident::Incident* about) {
+            const auto& webhooks = self->site_.active_document.config.notify;
+            if (webhooks.empty()) return;
+            self->notifier_->send(
+                incident::notification(notify, about, self->network_.wall(), self->ledger_->history().sequence + 1),
+                webhooks);
+        },
+        set.state + "/incidents", set.version});
+    control->care_->restore();
+    control->background_ = std::make_unique<Background>(network);
+    control->changes_ = std::make_unique<Changes>(Changes::Parts{
+        network, site, *control->ledger_, *control->fleet_, *control->prober_, *control->care_, *control->recorder_,
+        *control->background_, keyed_hash(std::uint64_t{5}, set.seed), set.workers});
+    control->prober_->watch({site.active.get()});
+    control->scope_.spawn(control->keep_time());
+    return control;
+}
+
+// ---- starting ------------------------------------------------------------------------------------------------------
+
+Result<void> Control::end_interrupted() {
+    std::vector<store::Entry> entries;
+    for (const ChangeRecord& change : ledger_->history().changes) {
+        if (!change.ending.empty()) continue;
+        ChangeRecord ended = change;
+        ended.ended = network_.wall();
+        ended.ending = "interrupted";
+        ended.exit_code = 1;
+        ended.summary = "INTERRUPTED: the server stopped while the change was in progress; it did not become active";
+        entries.push_back(ending_entry(ended));
+        spdlog::warn("{} was in progress when the server stopped; {} serves", change.id,
+                     revision_name(ledger_->history().active));
+    }
+    return ledger_->append(std::move(entries));
+}
+
+Result<void> Control::choose_revision(std::optional<config::Document> first) {
+    const History& history = ledger_->history();
+    if (const Revision* active = history.active_revision(); active != nullptr) {
+        config::Parsed parsed = config::parse(active->text, active->file);
+        if (!parsed.document)
+            return fail(Code::invalid, fmt::format("{} of the journal cannot be read by this version: {}",
+                                                   revision_name(active->number),
+                                                   parsed.findings.empty() ? "" : text(parsed.findings.front())));
+        if (first && config::digest(first->config) != active->digest)
+            spdlog::warn("{} differs from {}, which is active and serves; `plimsoll apply {}` lets it in", first->file,
+                         revision_name(active->number), first->file);
+        site_.active_document = std::move(*parsed.document);
+        return {};
+    }
+    if (!first) return fail(Code::invalid, "the journal has no revision yet; give a configuration with -c FILE");
+    const Timestamp at = network_.wall();
+    const RevisionNumber number = history.next_revision();
+    std::vector<store::Entry> entries;
+    entries.push_back(revision_entry({number, {}, config::digest(first->config), first->text, first->file, {}, at}));
+    entries.push_back(active_entry(number, "first start", at));
+    if (const auto written = ledger_->append(std::move(entries)); !written) return written;
+    site_.active_document = std::move(*first);
+    return {};
+}
+
+void Control::remember_peak() {
+    const recording::Recording recorded = load(recorder_->segments(), 2'000'000);
+    site_.peak_rate = recording::peak_rate(recorded);
+}
+
+void Control::when_serving(std::function<void(const std::vector<std::string>&)> done) {
+    fleet_->install({site_.active, nullptr, {}, false, 0, never},
+                    [done = std::move(done)](const Fleet::Installed& installed) { done(installed.failures); });
+}
+
+void Control::shut_down(Duration grace, std::function<void()> done) {
+    changes_->shut_down();
+    const Instant deadline = network_.now() + grace;
+    fleet_->drain(deadline);
+    struct Wait {
+        static async::Task<void> until_drained(Control& control, Instant until, std::function<void()> then) {
+            bool drained = false;
+            while (!drained && control.network_.now() < until) {
+                control.fleet_->drained([&drained](bool all) { drained = all; });
+                co_await control.network_.sleep_until(control.network_.now() + std::chrono::milliseconds(20));
+            }
+            control.recorder_->flush(control.network_.wall());
+            then();
+        }
+    };
+    network_.spawn(Wait::until_drained(*this, deadline, std::move(done)));
+}
+
+// ---- every tenth of a second ---------------------------------------------------------------------------------------
+
+async::Task<void> Control::keep_time() {
+    Instant next = network_.now();
+    while (true) {
+        next = std::max(next + tick_length, network_.now());
+        co_await network_.sleep_until(next);
+        if (collecting_) continue;  // a worker is slow to answer: its counts come with the next round
+        collecting_ = true;
+        asked_ = network_.now();
+        fleet_->collect([this](Collected collected) {
+            collecting_ = false;
+            slowest_tick_ = std::max(slowest_tick_, network_.now() - asked_);
+            tick(std::move(collected));
+        });
+    }
+}
+
+void Control::tick(Collected collected) {
+    ++ticks_;
+    const Instant now = network_.now();
+    recorder_->add(std::move(collected.records), network_.wall());
+    collected.records = {};
+    const measure::Tally window = std::move(collected.tally);
+    collected.tally = {};
+    last_ = std::move(collected);
+
+    site_.series.add(window);
+    site_.totals += window;
+    const measure::Second second = site_.series.sum(now - rate_window - std::chrono::seconds(1), now);
+    site_.rate = static_cast<double>(second.requests()) / seconds(rate_window + std::chrono::seconds(1));
+    if (ticks_ % 10 == 0) {
+        const measure::Second ten = site_.series.sum(now - peak_window, now);
+        site_.peak_rate = std::max(site_.peak_rate, static_cast<double>(ten.requests()) / seconds(peak_window));
+    }
+
+    second_ += window;
+    if (recent_share_ != site_.share) {  // a diagnosis compares arms at one share
+        recent_share_ = site_.share;
+        recent_.clear();
+        second_ = window;
+    }
+    if (second_.to - second_.from >= std::chrono::seconds(1)) {
+        const PoolMix mix = pool_mix(*site_.active, second_);
+        if (std::ranges::any_of(mix, [](double share) { return share > 0; })) site_.active_mix = mix;
+        recent_.push_back(std::exchange(second_, {}));
+        if (recent_.size() > recent_seconds) recent_.erase(recent_.begin());
+    }
+    collect_signals(window);
+    if (ticks_ % 10 == 0) care_->tick();
+    earn_known_good();
+}
+
+void Control::collect_signals(const measure::Tally& window) {
+    const std::vector<judge::EndpointFacts> facts = site_.facts();
+    const std::vector<judge::Signal> signals = site_.watch.observe(window, facts, site_.share);
+    for (const judge::Signal& signal : signals) {
+        if (signal.firing)
+            spdlog::warn("signal {}: {}", judge::name(signal.kind), signal.text);
+        else
+            spdlog::info("signal {} cleared: {}", judge::name(signal.kind), signal.text);
+        const auto about = std::ranges::find(facts, signal.endpoint, &judge::EndpointFacts::id);
+        care_->observe(incident::SignalSeen{signal, about == facts.end() ? std::string() : about->pool});
+    }
+    std::vector<judge::Hypothesis> hypotheses;
+    if (!signals.empty() && changes_->in_progress()) hypotheses = judge::diagnose(scene());
+    changes_->measured(window, facts, signals, hypotheses);
+}
+
+judge::Scene Control::scene() const {
+    judge::Scene scene;
+    scene.now = network_.now();
+    scene.signals = site_.watch.firing();
+    scene.change = changes_->newest_live();
+    for (const measure::Tally& second : recent_) scene.since += second;
+    scene.since += second_;
+    scene.endpoints = site_.facts();
+    scene.usual = site_.watch.usual();
+    scene.rate = site_.rate;
+    return scene;
+}
+
+void Control::earn_known_good() {
+    const Instant now = network_.now();
+    const bool quiet = !changes_->in_progress() && site_.watch.firing().empty() && site_.rate > 0;
+    if (!quiet) quiet_since_ = now;
+    const History& history = ledger_->history();
+    const Duration soak = site_.active_document.config.guard.soak;
+    if (!quiet || now - quiet_since_ < std::max(soak, Duration(std::chrono::seconds(1))) ||
+        history.last_known_good() == history.active)
+        return;
+    quiet_since_ = now;
+    if (ledger_->append(known_good_entry(history.active, network_.wall())))
+        spdlog::info("{} has served well for {}: last known good", revision_name(history.active), text(soak));
+}
+
+// ---- what people do ------------------------------------------------------------------------------------------------
+
+Result<std::string> Control::thaw(const std::string& prefix, const std::string& why) {
+    for (const auto& [digest, frozen] : ledger_->history().frozen) {
+        if (prefix.size() < 4 || !digest.starts_with(prefix)) continue;
+        const std::string whole = digest;
+        const std::string change = frozen.change;
+        if (const auto written = ledger_->append(thawed_entry(whole, why, network_.wall())); !written)
+            return std::unexpected(written.error());
+        return fmt::format("{:.12} (undone as {}) may be applied again", whole, change);
+    }
+    return fail(Code::not_found, fmt::format("no frozen configuration has a digest that begins with '{}'", prefix));
+}
+
+Result<void> Control::acknowledge(const std::string& incident, const std::string& who, const std::string& note) {
+    if (care_->state().find(incident) == nullptr)
+        return fail(Code::not_found, fmt::format("there is no incident {}", incident));
+    care_->observe(incident::Acknowledged{incident, who});
+    if (!note.empty()) care_->observe(incident::NoteAdded{incident, who, note});
+    return {};
+}
+
+Control::Gauges Control::gauges() const {
+    Gauges out;
+    out.connections = last_.connections;
+    out.idle_upstream = last_.idle_upstream;
+    out.accept_pauses = last_.accept_pauses;
+    out.workers = fleet_->size();
+    out.replays_waiting = background_->waiting();
+    out.deliveries_pending = notifier_->pending();
+    out.journal_failures = ledger_->failures();
+    out.journal_failure = ledger_->last_failure();
+    out.recorder_failures = recorder_->failures();
+    out.recorder_failure = recorder_->last_failure();
+    out.recording_bytes = recorder_->bytes();
+    out.ticks = ticks_;
+    out.slowest_tick = slowest_tick_;
+    out.started = started_;
+    return out;
+}
+
+}  // namespace plimsoll::control

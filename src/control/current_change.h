@@ -1,0 +1,36 @@
+// The change in progress, as Changes keeps it. Private to changes.cpp, change_effects.cpp and manual_rollback.cpp.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/changes.h"
+
+namespace plimsoll::control {
+
+struct Changes::Current {
+    ChangeRecord record;
+    std::string text;  ///< as submitted
+    std::shared_ptr<Feed> feed;
+    bool announced = false;          ///< the journal has its "change" entry
+    std::optional<Planned> planned;  ///< set once the rollout has begun
+    rollout::State state;
+    std::vector<incident::Altered> altered;
+    std::shared_ptr<const snapshot::Snapshot> candidate;  ///< compiled when it became durable
+    bool failed_append = false;                           ///< in this round of effects
+    Instant decided_to_undo = never;
+    std::vector<rollout::Observation> answers;  ///< of effects that are answered at once
+    bool performing = false;
+};
+
+/// A manual rollback on its way back to normal.
+struct Changes::Verification {
+    ChangeRecord record;
+    std::shared_ptr<Feed> feed;
+    Instant since;  ///< when all workers had swapped
+    Instant limit;
+};
+
+}  // namespace plimsoll::control

@@ -1,0 +1,95 @@
+#include "control/planning.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/recorder.h"
+#include "sim/replay.h"
+#include "snapshot/snapshot.h"
+
+namespace plimsoll::control {
+
+namespace {
+
+/// Requests of the recording that a plan reads: minutes of a busy site, and about 0.1 s to read.
+constexpr std::size_t max_records = 200'000;
+
+std::string summary(const check::Forecast& forecast, const Findings& findings) {
+    for (const Finding& finding : findings)
+        if (finding.severity == Severity::error) return finding.message;
+    if (!forecast.has_data()) return "nothing is recorded yet: the forecast rests on declared values only";
+    const check::EndpointForecast* hottest = nullptr;
+    for (const check::EndpointForecast& endpoint : forecast.endpoints)
+        if (endpoint.utilisation_after() &&
+            (hottest == nullptr || *endpoint.utilisation_after() > *hottest->utilisation_after()))
+            hottest = &endpoint;
+    std::string out =
+        fmt::format("{} recorded requests replayed at {:.0f}/s: {:.1f} % change route, {:.1f} % change pool",
+                    forecast.requests, forecast.peak_rate, forecast.route_changed * 100, forecast.pool_changed * 100);
+    if (hottest != nullptr)
+        out += fmt::format("; busiest {} at {:.2f} of capacity", hottest->name, *hottest->utilisation_after());
+    return out;
+}
+
+}  // namespace
+
+bool unservable(const config::Config& config) {
+    if (config.listeners.empty() || config.routes.empty()) return true;
+    return std::ranges::any_of(config.routes, [&](const config::Route& route) {
+        const auto pool = std::ranges::find(config.pools, route.pool, &config::Pool::name);
+        return pool == config.pools.end() ||
+               std::ranges::none_of(pool->endpoints, [](const config::Endpoint& e) { return e.weight > 0; });
+    });
+}
+
+Planned make_planned(const PlanRequest& request) {
+    Planned out;
+    config::Parsed parsed = config::parse(request.text, request.file);
+    out.checks = parsed.findings;
+    out.plan.file = request.file;
+    out.plan.base = request.base_name;
+    out.plan.base_digest = config::digest(request.active);
+    if (!parsed.document) {
+        out.plan.findings = std::move(parsed.findings);
+        out.unservable = true;
+        return out;
+    }
+    out.document = std::move(*parsed.document);
+    const config::Config& proposed = out.document->config;
+    out.unservable = unservable(proposed);
+
+    const recording::Recording recording = load(request.segments, max_records);
+    check::LiveState live{check::summarise(recording, request.peak_rate), request.out};
+    out.peak_rate = live.traffic.peak_rate;
+
+    std::optional<check::Forecast> replayed;
+    if (live.traffic.any() && !out.unservable) {
+        sim::ReplayOptions options;
+        options.seed = request.seed;
+        options.peak_rate = live.traffic.peak_rate;
+        options.out = request.out;
+        replayed = sim::replay(recording, request.active, proposed, options);
+    }
+    out.plan =
+        check::make_plan(request.active, *out.document, live, request.base_name, replayed ? &*replayed : nullptr);
+    // make_plan works on the config alone; what reading remarked belongs to the plan as well.
+    for (const Finding& finding : parsed.findings)
+        if (std::ranges::find(out.plan.findings, finding) == out.plan.findings.end())
+            out.plan.findings.push_back(finding);
+    out.verdict = check::verdict(out.plan);
+    out.forecasts = check::judge_forecast(out.plan.forecast, request.active.guard, &*out.document);
+    for (const Finding& finding : out.plan.findings)
+        if (std::ranges::find(out.forecasts, finding) == out.forecasts.end() &&
+            std::ranges::find(out.checks, finding) == out.checks.end())
+            out.checks.push_back(finding);
+    out.summary = summary(out.plan.forecast, out.forecasts);
+
+    if (!recording.records.empty()) {
+        snapshot::Identities identities;
+        out.mix = pool_mix(*snapshot::compile(proposed, {}, identities, 1), recording);
+    }
+    return out;
+}
+
+}  // namespace plimsoll::control

@@ -1,0 +1,43 @@
+// Planning: everything that can be said about a proposed config before it takes traffic: read, check, project, replay.
+// Pure but for reading the recording's files; runs on the background thread, on values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "check/check.h"
+#include "config/config.h"
+#include "control/facts.h"
+
+namespace plimsoll::control {
+
+struct PlanRequest {
+    std::string text, file;  ///< the proposed config
+    config::Config active;
+    std::string base_name;              ///< "r41 (last known good)"
+    std::vector<std::string> segments;  ///< of the recording
+    double peak_rate = 0;               ///< highest seen, requests/s; 0 = take the recording's own
+    std::vector<check::OutOfRotation> out;
+    std::uint64_t seed = 1;
+};
+
+struct Planned {
+    std::optional<config::Document> document;  ///< empty: the text could not be read; `plan.findings` say why
+    check::Plan plan;
+    check::Verdict verdict = check::Verdict::rejected;
+    Findings checks;          ///< of reading and checking
+    Findings forecasts;       ///< of the forecast
+    bool unservable = false;  ///< it would serve nobody; cannot be forced
+    PoolMix mix;              ///< of recorded requests over the proposed pools; empty = nothing recorded
+    double peak_rate = 0;
+    std::string summary;  ///< the forecast in one sentence
+};
+
+[[nodiscard]] Planned make_planned(const PlanRequest& request);
+
+/// No listener, no route, or a routed pool without an endpoint that may take traffic.
+[[nodiscard]] bool unservable(const config::Config& config);
+
+}  // namespace plimsoll::control

@@ -32,6 +32,7 @@ struct Plan {
     std::string base;  ///< how the revision in force is called: "r41 (last known good)"
     std::string file;  ///< the proposed file
     std::string base_digest, digest;
+    double utilisation_cap = 0.8;  ///< the guard's, by which the forecast was judged
     std::vector<config::Difference> differences;
     Findings findings;  ///< of parse, check_config, check_change and judge_forecast, by place
     Forecast forecast;

@@ -1,0 +1,207 @@
+// What a forecast rules out, in traffic terms.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "check/rules.h"
+
+namespace plimsoll::check {
+
+namespace {
+
+/// A replay's shares carry the noise of its dice; a move smaller than this is not "worse than now".
+constexpr double utilisation_noise = 0.01;
+/// An endpoint of unknown capacity may get this much more than what its pool carries per endpoint now.
+constexpr double modest_growth = 1.5;
+
+/// One pool of a forecast.
+struct PoolView {
+    std::string name;
+    std::vector<const EndpointForecast*> endpoints;  ///< present in the proposed config
+    double worst_now = 0;                            ///< highest known utilisation now
+    double rate_now = 0;                             ///< highest rate per endpoint now
+    double moved = 0;                                ///< share of all requests that change endpoint inside this pool
+    bool any_now = false;
+};
+
+std::vector<PoolView> pools_of(const Forecast& forecast) {
+    std::vector<PoolView> out;
+    for (const auto& e : forecast.endpoints) {
+        auto pool = std::ranges::find(out, e.pool, &PoolView::name);
+        if (pool == out.end()) pool = out.insert(out.end(), PoolView{e.pool, {}, 0, 0, 0, false});
+        if (e.present_after) pool->endpoints.push_back(&e);
+        if (e.present_now) {
+            pool->any_now = true;
+            pool->worst_now = std::max(pool->worst_now, e.utilisation_now().value_or(0));
+            pool->rate_now = std::max(pool->rate_now, e.rate_now);
+        }
+        pool->moved += std::max(0.0, e.share_after.value - e.share_now.value);
+    }
+    return out;
+}
+
+/// Collects findings; places come from the proposed document when there is one.
+struct Judge {
+    const Forecast& forecast;
+    const config::Guard& guard;
+    const config::Document* after;
+    Findings findings;
+
+    void say(Severity severity, std::string_view code, std::string path, std::string message, std::string remedy = {}) {
+        Where where = after == nullptr ? Where{} : after->sources.where(path);
+        findings.push_back(
+            {severity, std::string(code), std::move(path), std::move(where), std::move(message), std::move(remedy)});
+    }
+    /// "pools.web.endpoints[3].weight", or the pool when the document is not known.
+    std::string path(const EndpointForecast& e) const {
+        if (after == nullptr) return fmt::format("pools.{}", e.pool);
+        for (const auto& pool : after->config.pools) {
+            if (pool.name != e.pool) continue;
+            for (std::size_t i = 0; i < pool.endpoints.size(); ++i) {
+                if (pool.endpoints[i].address == e.address) {
+                    return fmt::format("pools.{}.endpoints[{}].weight", e.pool, i);
+                }
+            }
+        }
+        return fmt::format("pools.{}", e.pool);
+    }
+};
+
+void overload(Judge& judge, const PoolView& pool) {
+    std::vector<const EndpointForecast*> over;
+    bool worse = false;
+    double share_now = 0, share_after = 0;
+    for (const EndpointForecast* e : pool.endpoints) {
+        const auto utilisation = e->utilisation_after();
+        if (!utilisation || *utilisation <= judge.guard.utilisation_cap + 1e-9) continue;
+        over.push_back(e);
+        // A new endpoint is compared with the pool it joins: replacing servers one for one is not worse.
+        const double now = e->present_now ? e->utilisation_now().value_or(0) : pool.worst_now;
+        worse |= *utilisation > now + utilisation_noise;
+        share_now += e->share_now.value;
+        share_after += e->share_after.value;
+    }
+    if (over.empty()) return;
+    const EndpointForecast& worst = **std::ranges::max_element(
+        over, {}, [](const EndpointForecast* e) { return e->utilisation_after().value_or(0); });
+    const std::string now = worst.present_now && worst.utilisation_now()
+                                ? fmt::format(", now {:.2f}", *worst.utilisation_now())
+                                : std::string(", new");
+    const std::string message = fmt::format(
+        "{} of requests would go to {} of {} endpoints (now {}); {} utilisation {:.2f} at recorded peak {:.0f}/s "
+        "(cap {:.2f}{}; capacity {:.0f}/s {})",
+        percent(share_after), over.size(), pool.endpoints.size(), percent(share_now), worst.name,
+        *worst.utilisation_after(), judge.forecast.peak_rate, judge.guard.utilisation_cap, now, worst.capacity,
+        name(worst.source));
+    if (worse) {
+        judge.say(Severity::error, "P401-overload", judge.path(worst), message,
+                  "spread the requests over more capacity, or change in smaller parts");
+    } else {
+        judge.say(Severity::warning, "P401-still-overloaded", judge.path(worst), message,
+                  "no worse than now, but above the cap");
+    }
+}
+
+void unknown_capacity(Judge& judge, const PoolView& pool) {
+    const EndpointForecast* most = nullptr;
+    for (const EndpointForecast* e : pool.endpoints) {
+        if (e->capacity > 0) continue;
+        const double now = e->present_now && e->rate_now > 0 ? e->rate_now : pool.rate_now;
+        if (e->rate_after <= now * modest_growth) continue;
+        if (most == nullptr || e->rate_after > most->rate_after) most = e;
+    }
+    if (most == nullptr) return;
+    judge.say(Severity::warning, "P401-capacity-unknown", judge.path(*most),
+              fmt::format("{} would get {:.0f} requests/s at recorded peak (now {:.0f}); whether it can carry them is "
+                          "not known",
+                          most->name, most->rate_after, most->rate_now),
+              "declare capacity, in requests/s");
+}
+
+void routing(Judge& judge) {
+    const Forecast& f = judge.forecast;
+    std::string example;
+    for (const Moved& m : f.moved) {
+        if (!m.route_after.empty()) continue;
+        example = fmt::format("; e.g. {}{} took route {}", m.host, m.path, m.route_before);
+        break;
+    }
+    if (f.route_lost > 0) {
+        const bool harmful = f.route_lost > judge.guard.harm_budget;
+        judge.say(
+            harmful ? Severity::error : Severity::warning, "P406-route-lost", "routes",
+            fmt::format("{} of recorded requests would match no route and get 404{}", percent(f.route_lost), example),
+            "add a route for them, or confirm that they are to end");
+    }
+    if (f.no_endpoint_after > f.no_endpoint_now + 1e-12) {
+        judge.say(Severity::error, "P404-no-endpoint", "pools",
+                  fmt::format("{} of requests would find nobody to answer them (now {})", percent(f.no_endpoint_after),
+                              percent(f.no_endpoint_now)),
+                  "leave at least one usable endpoint in every pool that has traffic");
+    }
+    const double redirected = f.pool_changed - f.route_lost - f.route_gained;
+    if (redirected > 1e-9) {
+        std::string ways;
+        for (const Moved& m : f.moved) {
+            if (m.pool_before == m.pool_after || m.pool_after.empty() || m.pool_before.empty()) continue;
+            ways = fmt::format("; e.g. {}{}: {} -> {}", m.host, m.path, m.pool_before, m.pool_after);
+            break;
+        }
+        judge.say(Severity::note, "P401-pool-changed", "routes",
+                  fmt::format("{} of recorded requests change pool{}", percent(redirected), ways));
+    }
+}
+
+/// Three standard deviations of the difference of two fractions out of n requests each.
+double noise(double a, double b, std::uint64_t requests) {
+    const double p = std::max((a + b) / 2, 1 / static_cast<double>(requests));
+    return 3 * std::sqrt(2 * p * (1 - p) / static_cast<double>(requests));
+}
+
+void simulated(Judge& judge) {
+    const Forecast& f = judge.forecast;
+    if (!f.simulated || f.requests == 0) return;
+    const Simulated& s = *f.simulated;
+    const auto worse = [&](double now, double after, double least) {
+        return after - now > std::max(least, noise(now, after, f.requests));
+    };
+    if (worse(s.failed_now, s.failed_after, judge.guard.harm_budget)) {
+        judge.say(
+            Severity::error, "P418-simulated-failures", {},
+            fmt::format("replayed, {} of requests fail (now {})", percent(s.failed_after), percent(s.failed_now)));
+    }
+    // A replayed service time is a model; a slow request in a hundred is where it begins to mean something.
+    if (worse(s.slow_now, s.slow_after, std::max(0.01, judge.guard.harm_budget))) {
+        judge.say(Severity::error, "P418-simulated-slow", {},
+                  fmt::format("replayed, {} of requests take longer than {} (now {})", percent(s.slow_after),
+                              text(s.slow_limit), percent(s.slow_now)));
+    }
+    for (const FaultForecast& fault : f.faults) {
+        if (!worse(fault.harmed_now, fault.harmed_after, 0.05)) continue;
+        judge.say(Severity::error, "P418-worse-under-fault", {},
+                  fmt::format("if {}, {} of requests would be harmed (with the revision in force {})", fault.fault,
+                              percent(fault.harmed_after), percent(fault.harmed_now)));
+    }
+}
+
+}  // namespace
+
+Findings judge_forecast(const Forecast& forecast, const config::Guard& guard, const config::Document* after) {
+    Judge judge{forecast, guard, after, {}};
+    if (!forecast.has_data()) {
+        judge.say(Severity::warning, "P400-no-data", {},
+                  "there is no recorded traffic, so nothing is known of the load after this change",
+                  "let a recording build up, or import an access log; no data is never a pass");
+    }
+    for (const PoolView& pool : pools_of(forecast)) {
+        if (!forecast.has_data()) break;
+        overload(judge, pool);
+        unknown_capacity(judge, pool);
+    }
+    routing(judge);
+    simulated(judge);
+    return std::move(judge.findings);
+}
+
+}  // namespace plimsoll::check

@@ -1,0 +1,62 @@
+// A plan: everything known about a change before it takes traffic, and what follows from it.
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <tuple>
+
+#include "check/check.h"
+
+namespace plimsoll::check {
+
+namespace {
+
+/// Warnings after which nothing before traffic speaks for the change.
+constexpr std::array<std::string_view, 3> holding{"P400-no-data", "P401-capacity-unknown", "P415-uneven-unknown"};
+
+}  // namespace
+
+Plan make_plan(const config::Config& before, const config::Document& after, const LiveState& live, std::string base,
+               const Forecast* simulated) {
+    Plan plan;
+    plan.base = std::move(base);
+    plan.file = after.file;
+    plan.base_digest = config::digest(before);
+    plan.digest = config::digest(after.config);
+    plan.utilisation_cap = after.config.guard.utilisation_cap;
+    plan.differences = config::diff(before, after);
+    plan.forecast = simulated == nullptr ? project(before, after.config, live) : *simulated;
+    plan.findings = check_config(after);
+    const auto add = [&](const Findings& more) { plan.findings.insert(plan.findings.end(), more.begin(), more.end()); };
+    if (!plan.differences.empty()) {
+        add(check_change(before, after, live));
+        add(judge_forecast(plan.forecast, after.config.guard, &after));
+    }
+    std::ranges::sort(plan.findings, [](const Finding& a, const Finding& b) {
+        return std::tuple(b.severity, a.where.line, a.where.column, std::cref(a.code), std::cref(a.message)) <
+               std::tuple(a.severity, b.where.line, b.where.column, std::cref(b.code), std::cref(b.message));
+    });
+    return plan;
+}
+
+std::string_view name(Verdict verdict) {
+    switch (verdict) {
+        case Verdict::no_change: return "no change";
+        case Verdict::pass: return "pass";
+        case Verdict::hold: return "hold";
+        case Verdict::rejected: return "rejected";
+    }
+    return "unknown";
+}
+
+Verdict verdict(const Plan& plan, const std::vector<std::string>& allowed) {
+    if (plan.differences.empty()) return Verdict::no_change;
+    const auto is_allowed = [&](const Finding& f) { return std::ranges::find(allowed, f.code) != allowed.end(); };
+    bool hold = false;
+    for (const Finding& finding : plan.findings) {
+        if (finding.severity == Severity::error && !is_allowed(finding)) return Verdict::rejected;
+        hold |= std::ranges::find(holding, finding.code) != holding.end();
+    }
+    return hold ? Verdict::hold : Verdict::pass;
+}
+
+}  // namespace plimsoll::check

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "lab/backends.h"
+#include "lab/drills.h"
 #include "lab/figures.h"
 #include "lab/load.h"
 #include "lab/stage.h"
@@ -198,6 +199,22 @@ int main(int argc, char** argv) try {
     story_command->add_option("--rate", story.rate, "requests per second")->capture_default_str();
     story_command->add_option("--seed", story.seed)->capture_default_str();
 
+    lab::DrillOptions changes, kill;
+    changes.count = 1000, kill.count = 200;
+    const auto add_drill = [](CLI::App* command, lab::DrillOptions& options) {
+        command->add_option("--plimsoll", options.plimsoll, "the program to play with")->capture_default_str();
+        command->add_option("--count", options.count, "how many")->capture_default_str();
+        command->add_option("--connections", options.connections, "of wrk")->capture_default_str();
+        command->add_option("--out", options.directory, "where state and logs go")->capture_default_str();
+        command->add_option("--json", options.json, "write the figures to this file");
+        command->add_option("--seed", options.seed)->capture_default_str();
+        return command;
+    };
+    auto* changes_command =
+        add_drill(app.add_subcommand("changes", "benign changes back and forth under wrk: nothing may fail"), changes);
+    auto* kill_command =
+        add_drill(app.add_subcommand("kill", "kill -9 in the middle of applies: nothing may be lost"), kill);
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -208,6 +225,8 @@ int main(int argc, char** argv) try {
     if (traffic_command->parsed()) return print_traffic(traffic, count);
     if (load_command->parsed()) return load.run();
     if (story_command->parsed()) return lab::play(story);
+    if (changes_command->parsed()) return lab::drill_changes(changes);
+    if (kill_command->parsed()) return lab::drill_kill(kill);
     if (measure_command->parsed()) return measure(log, minutes);
     return usage_error;
 } catch (const std::exception& error) {

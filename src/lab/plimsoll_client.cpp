@@ -60,6 +60,7 @@ Applied read_applied(const Finished& finished) {
                     .harmed = 0,
                     .candidate_decisions = 0,
                     .marks = {},
+                    .switched = std::nullopt,
                     .took = finished.took,
                     .output = finished.output,
                     .errors = finished.errors};
@@ -75,6 +76,9 @@ Applied read_applied(const Finished& finished) {
         applied.revision = number_of(said, "revision");
         applied.harmed = number_of(said, "harmed");
         applied.candidate_decisions = number_of(said, "candidate_decisions");
+        if (said.contains("switched_ns") && said["switched_ns"].is_number()) {
+            applied.switched = Duration{said["switched_ns"].get<std::int64_t>()};
+        }
         if (said.contains("marks")) {
             const Json& marks = said["marks"];
             applied.marks = {.t0 = instant(marks, "t0_ns"),

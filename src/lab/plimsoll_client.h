@@ -30,6 +30,7 @@ struct Applied {
     std::uint64_t harmed = 0;               ///< requests, by the server's own count
     std::uint64_t candidate_decisions = 0;  ///< made until detection
     Marks marks;
+    std::optional<Duration> switched;  ///< from the verdict to the last request started on the old side
     Duration took{};
     std::string output, errors;  ///< as printed, for when something is not as promised
 };

@@ -167,8 +167,8 @@ struct Incident {
     [[nodiscard]] const std::optional<Stamp>& at(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
     [[nodiscard]] std::vector<Line> key_lines() const;
     [[nodiscard]] bool is_open() const { return phase == Phase::open || phase == Phase::mitigated; }
-    /// The change is the cause, or the likeliest one while none is named.
-    [[nodiscard]] bool blames_change() const { return cause && cause->suspect == judge::Suspect::change; }
+    /// The change is named as the cause.
+    [[nodiscard]] bool blames_change() const { return change && cause && cause->suspect == judge::Suspect::change; }
 };
 
 // ---- what is seen -------------------------------------------------------------------------------------------------

@@ -222,9 +222,11 @@ void Machine::operator()(const Diagnosed& seen) {
     incident->hypotheses = seen.hypotheses;
     const auto& top = seen.hypotheses.front();
     const bool ahead = seen.hypotheses.size() < 2 || top.score >= seen.hypotheses[1].score + 1;
-    if (top.suspect != Suspect::unknown && top.score >= state_.settings.cause_nats && ahead) {
+    if (top.suspect == Suspect::change && !incident->change && state_.live) incident->change = state_.live->change;
+    const bool nameable = top.suspect != Suspect::unknown && (top.suspect != Suspect::change || incident->change);
+    if (nameable && top.score >= state_.settings.cause_nats && ahead) {
         Cause cause{top.suspect, top.subject, {}, top.evidence, top.score};
-        if (top.suspect == Suspect::change && incident->change) {
+        if (top.suspect == Suspect::change) {
             std::ranges::copy_if(incident->change->altered, std::back_inserter(cause.items),
                                  [&](const Altered& item) { return top.subject.find(item.path) != std::string::npos; });
             if (cause.items.empty()) cause.items = incident->change->altered;

@@ -17,15 +17,16 @@ TEST(ReadApplied, TakesTheEndingAndItsMarks) {
         "{\"stage\":\"canary\",\"text\":\"98 % of requests\"}\n"
         "{\"ending\":\"rolled_back\",\"exit\":4,\"revision\":3,\"incident\":\"INC-1\",\"cause\":\"pools.web\","
         "\"marks\":{\"t0_ns\":1000,\"detected_ns\":2500,\"rolled_back_ns\":9223372036854775807,\"cause_ns\":null},"
-        "\"harmed\":17,\"candidate_decisions\":260}\n"));
+        "\"harmed\":17,\"verdict_to_last_started_us\":1500,\"candidate_decisions\":260}\n"));
     EXPECT_EQ(applied.exit_code, 4);
     EXPECT_EQ(applied.ending, "rolled_back");
     EXPECT_EQ(applied.incident, "INC-1");
     EXPECT_EQ(applied.revision, 3u);
     EXPECT_EQ(applied.harmed, 17u);
+    EXPECT_EQ(applied.switched, std::chrono::microseconds{1500});
     EXPECT_EQ(applied.candidate_decisions, 260u);
-    EXPECT_EQ(applied.marks.t0, Instant{1000});
-    EXPECT_EQ(applied.marks.detected, Instant{2500});
+    EXPECT_EQ(applied.marks.t0, Timestamp{1000});
+    EXPECT_EQ(applied.marks.detected, Timestamp{2500});
     EXPECT_FALSE(applied.marks.rolled_back);  // "never" is no mark
     EXPECT_FALSE(applied.marks.cause);
     EXPECT_FALSE(applied.marks.recovered);
@@ -39,8 +40,8 @@ TEST(ReadApplied, WithoutAnEndingSaysNone) {
 
 TEST(StoryTable, PutsOurClockBesideTheStorys) {
     Clock clock;
-    clock.t0 = Instant{1'000'000'000};
-    clock.detected = Instant{1'310'000'000};
+    clock.t0 = Timestamp{1'000'000'000};
+    clock.detected = Timestamp{1'310'000'000};
     clock.harmed = 12;
     const std::string table = print_table(clock);
     EXPECT_TRUE(table.contains("+0.310 s")) << table;

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -90,6 +91,12 @@ Wrk parse_wrk(const std::string& output) {
     return wrk;
 }
 
+/// A file that may not be there yet.
+std::string read_whole(const std::string& file) {
+    std::ifstream in(file, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
 int give_up(std::string_view what, const Error& error) {
     fmt::print(stderr, "{}: {}\n", what, error.detail);
     return 2;
@@ -99,6 +106,61 @@ int conclude(const Promises& promises, const DrillOptions& options) {
     if (!options.json.empty()) std::ofstream(options.json) << promises.to_json();
     fmt::print("{} of {} promises kept.\n", promises.all().size() - promises.broken(), promises.all().size());
     return promises.all_kept() ? 0 : 1;
+}
+
+}  // namespace
+
+namespace {
+
+constexpr std::size_t undone_changes = 20;  ///< to time the way back
+
+/// Changes that are stopped by their author in the canary: how long until nothing starts on them any more.
+Result<void> time_the_way_back(Stage& s, std::size_t applied, Promises& promises) {
+    s.options.pace.min_step = "30s";  // with this in force a change stays in its canary until it is stopped
+    const Result<std::string> slow = s.write("slow", shape_of(applied));
+    if (!slow) return std::unexpected(slow.error());
+    const Result<Applied> in_force = s.plimsoll->apply(*slow, {.reason = "drill: a slower guard"});
+    if (!in_force) return std::unexpected(in_force.error());
+    if (in_force->exit_code != 0) return fail(Code::internal, in_force->output + in_force->errors);
+    const std::string log = s.path("logs/undone.json");
+    for (std::size_t i = 0; i < undone_changes; ++i) {
+        Shape shape = shape_of(applied);
+        shape.weight[2] = 1.5 + 0.01 * static_cast<double>(i);
+        const Result<std::string> config = s.write("undone", shape);
+        if (!config) return std::unexpected(config.error());
+        std::error_code ignored;
+        std::filesystem::remove(log, ignored);
+        Result<Child> apply = s.plimsoll->start_apply(*config, {.reason = "drill: to be undone"}, log);
+        if (!apply) return std::unexpected(apply.error());
+        while (apply->running() && !read_whole(log).contains("\"stage\":\"canary\"")) std::this_thread::sleep_for(5ms);
+        std::this_thread::sleep_for(200ms);
+        if (Result<void> stopped = s.plimsoll->abort("drill"); !stopped) return stopped;
+        Finished finished = apply->wait(30s);
+        finished.output = read_whole(log);
+        const Applied undone = read_applied(finished);
+        if (!undone.switched)
+            return fail(Code::internal, "an undone change does not tell how fast: " + finished.output);
+        promises.figure("verdict_to_last_started_ms", milliseconds(*undone.switched));
+    }
+    const auto& times = promises.figures("verdict_to_last_started_ms");
+    promises.check(
+        "changes", "undone: nothing starts on the undone side 100 ms after the verdict", quantile(times, 1) <= 100,
+        fmt::format("p50 {:.2f} ms, max {:.2f} ms over {} changes", median(times), quantile(times, 1), times.size()));
+    return {};
+}
+
+void judge_changes(const Wrk& seen, const LoadReport& report, std::size_t applied, std::size_t wanted,
+                   Promises& promises) {
+    promises.check("changes", "every change was applied", applied == wanted, fmt::format("{} of {}", applied, wanted));
+    promises.check(
+        "changes", "wrk saw no failed request", seen.requests > 0 && seen.non_2xx == 0 && seen.timeout == 0,
+        fmt::format("{} requests, {} not 2xx or 3xx, {} timed out", seen.requests, seen.non_2xx, seen.timeout));
+    promises.check("changes", "wrk saw no connection broken", seen.connect + seen.read + seen.write == 0,
+                   fmt::format("connect {}, read {}, write {}", seen.connect, seen.read, seen.write));
+    promises.check("changes", "our load saw no failed request and no closed connection",
+                   report.due > 0 && report.failed() == 0 && report.closed_unexpectedly == 0,
+                   fmt::format("{} requests, {} failed, {} connections closed", report.due, report.failed(),
+                               report.closed_unexpectedly));
 }
 
 }  // namespace
@@ -123,40 +185,24 @@ int drill_changes(const DrillOptions& options) {
         promises.figure("apply_ms", milliseconds(change->took));
         if (change->exit_code == 0 && change->ending == "completed") {
             ++applied;
-            if (change->switched) promises.figure("verdict_to_last_old_ms", milliseconds(*change->switched));
         } else {
             fmt::print("change {}: {} exit {}\n{}{}\n", i, change->ending, change->exit_code, change->output,
                        change->errors);
         }
         if (i % 100 == 0) fmt::print("{} changes, {} applied\n", i, applied), std::fflush(stdout);
     }
+    const Result<void> timed = time_the_way_back(s, options.count, promises);
     std::this_thread::sleep_for(500ms);
     wrk->signal(SIGINT);
     const Wrk seen = parse_wrk(wrk->wait(30s).output);
     const LoadReport report = s.load->finish();
     s.stop_server();
+    if (!timed) return give_up("undoing changes", timed.error());
 
     const auto& took = promises.figures("apply_ms");
     fmt::print("wrk -c {}: {} requests, {:.0f}/s; one apply takes p50 {:.0f} ms, max {:.0f} ms\n", options.connections,
                seen.requests, seen.rate, median(took), quantile(took, 1));
-    if (const auto& switched = promises.figures("verdict_to_last_old_ms"); !switched.empty()) {
-        fmt::print(
-            "from verdict to the last request started on the old side: p50 {:.2f} ms, p99 {:.2f} ms, max {:.2f} ms\n",
-            median(switched), quantile(switched, 0.99), quantile(switched, 1));
-        promises.check("changes", "verdict to the last request on the old side within 100 ms",
-                       quantile(switched, 1) <= 100, fmt::format("{:.2f} ms at most", quantile(switched, 1)));
-    }
-    promises.check("changes", "every change was applied", applied == options.count,
-                   fmt::format("{} of {}", applied, options.count));
-    promises.check(
-        "changes", "wrk saw no failed request", seen.requests > 0 && seen.non_2xx == 0 && seen.timeout == 0,
-        fmt::format("{} requests, {} not 2xx or 3xx, {} timed out", seen.requests, seen.non_2xx, seen.timeout));
-    promises.check("changes", "wrk saw no connection broken", seen.connect + seen.read + seen.write == 0,
-                   fmt::format("connect {}, read {}, write {}", seen.connect, seen.read, seen.write));
-    promises.check("changes", "our load saw no failed request and no closed connection",
-                   report.due > 0 && report.failed() == 0 && report.closed_unexpectedly == 0,
-                   fmt::format("{} requests, {} failed, {} connections closed", report.due, report.failed(),
-                               report.closed_unexpectedly));
+    judge_changes(seen, report, applied, options.count, promises);
     return conclude(promises, options);
 }
 

@@ -62,7 +62,7 @@ Task<void> Hook::World::serve(World& world, std::unique_ptr<net::Stream> stream)
         const bool keep = reader.head().keep_alive;
         {
             const std::lock_guard lock(world.hook.mutex_);
-            world.hook.messages_.push_back({.at = world.loop->now(), .body = reader.body()});
+            world.hook.messages_.push_back({.at = world.loop->wall(), .body = reader.body()});
         }
         std::string answer;
         http::append_answer(answer, 200, "told\n", keep);

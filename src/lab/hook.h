@@ -18,7 +18,7 @@ class Hook {
 public:
     /// One notification.
     struct Message {
-        Instant at;  ///< when it had come in whole, on the machine's monotonic clock
+        Timestamp at;  ///< when it had come in whole
         std::string body;
     };
     /// Listens on a free loopback port. Errors: io.

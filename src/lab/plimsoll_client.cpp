@@ -19,11 +19,11 @@ using namespace std::chrono_literals;
 constexpr Duration short_command = 20s;
 constexpr Duration long_command = 180s;  ///< an apply with its soak
 
-std::optional<Instant> instant(const Json& marks, const char* key) {
+std::optional<Timestamp> moment(const Json& marks, const char* key) {
     if (!marks.is_object() || !marks.contains(key) || !marks[key].is_number_integer()) return std::nullopt;
     const auto ns = marks[key].get<std::int64_t>();
     if (ns <= 0 || ns == never.ns) return std::nullopt;
-    return Instant{ns};
+    return Timestamp{ns};
 }
 
 std::string text_of(const Json& object, const char* key) {
@@ -76,16 +76,16 @@ Applied read_applied(const Finished& finished) {
         applied.revision = number_of(said, "revision");
         applied.harmed = number_of(said, "harmed");
         applied.candidate_decisions = number_of(said, "candidate_decisions");
-        if (said.contains("switched_ns") && said["switched_ns"].is_number()) {
-            applied.switched = Duration{said["switched_ns"].get<std::int64_t>()};
+        if (said.contains("verdict_to_last_started_us")) {
+            applied.switched = std::chrono::microseconds{said["verdict_to_last_started_us"].get<std::int64_t>()};
         }
         if (said.contains("marks")) {
             const Json& marks = said["marks"];
-            applied.marks = {.t0 = instant(marks, "t0_ns"),
-                             .detected = instant(marks, "detected_ns"),
-                             .cause = instant(marks, "cause_ns"),
-                             .rolled_back = instant(marks, "rolled_back_ns"),
-                             .recovered = instant(marks, "recovered_ns")};
+            applied.marks = {.t0 = moment(marks, "t0_ns"),
+                             .detected = moment(marks, "detected_ns"),
+                             .cause = moment(marks, "cause_ns"),
+                             .rolled_back = moment(marks, "rolled_back_ns"),
+                             .recovered = moment(marks, "recovered_ns")};
         }
     }
     return applied;
@@ -143,13 +143,20 @@ Result<Child> Plimsoll::start_apply(const std::string& file, const ApplyOptions&
     return Child::start(std::move(all), log);
 }
 
+Result<void> Plimsoll::abort(const std::string& reason) const {
+    const Result<Finished> finished = ask({"abort", "--reason", reason}, short_command);
+    if (!finished) return std::unexpected(finished.error());
+    if (finished->exit_code != 0) {
+        return fail(Code::internal, fmt::format("abort: exit {}: {}", finished->exit_code, finished->errors));
+    }
+    return {};
+}
+
 Result<Standing> Plimsoll::status() const {
     const Result<Json> json = json_of(ask({"status", "--json"}, short_command), "status");
     if (!json) return std::unexpected(json.error());
     const Json& active = json->contains("active") && (*json)["active"].is_object() ? (*json)["active"] : *json;
-    return Standing{.digest = text_of(active, "digest"),
-                    .revision = number_of(active, "revision"),
-                    .worker_restarts = std::nullopt};
+    return Standing{.digest = text_of(active, "digest"), .revision = number_of(active, "revision")};
 }
 
 Result<std::vector<Plimsoll::Incident>> Plimsoll::incidents() const {

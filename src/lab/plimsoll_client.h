@@ -13,13 +13,13 @@
 
 namespace plimsoll::lab {
 
-/// When what happened to a change, on the machine's monotonic clock. nullopt = it did not.
+/// When what happened to a change, by the wall clock. nullopt = it did not.
 struct Marks {
-    std::optional<Instant> t0;           ///< first live traffic on the candidate
-    std::optional<Instant> detected;     ///< evidence of harm
-    std::optional<Instant> cause;        ///< named
-    std::optional<Instant> rolled_back;  ///< all workers serve the old revision only
-    std::optional<Instant> recovered;    ///< proven
+    std::optional<Timestamp> t0;           ///< first live traffic on the candidate
+    std::optional<Timestamp> detected;     ///< evidence of harm
+    std::optional<Timestamp> cause;        ///< named
+    std::optional<Timestamp> rolled_back;  ///< all workers serve the old revision only
+    std::optional<Timestamp> recovered;    ///< proven
 };
 
 /// What became of `plimsoll apply`.
@@ -30,7 +30,7 @@ struct Applied {
     std::uint64_t harmed = 0;               ///< requests, by the server's own count
     std::uint64_t candidate_decisions = 0;  ///< made until detection
     Marks marks;
-    std::optional<Duration> switched;  ///< from the verdict to the last request started on the old side
+    std::optional<Duration> switched;  ///< undone: from the verdict to the last request that started on it
     Duration took{};
     std::string output, errors;  ///< as printed, for when something is not as promised
 };
@@ -44,7 +44,6 @@ struct Planned {
 struct Standing {
     std::string digest;  ///< of the active revision
     std::uint64_t revision = 0;
-    std::optional<std::uint64_t> worker_restarts;
 };
 struct ApplyOptions {
     std::string reason;
@@ -66,6 +65,8 @@ public:
     /// The same in the background; its output is appended to `log`, for read_applied.
     [[nodiscard]] Result<Child> start_apply(const std::string& file, const ApplyOptions& options,
                                             const std::string& log) const;
+    /// Undoes the change in progress.
+    [[nodiscard]] Result<void> abort(const std::string& reason) const;
     [[nodiscard]] Result<Standing> status() const;
     /// All incidents, each as the JSON of `incidents show`, oldest first.
     struct Incident {

@@ -212,7 +212,8 @@ Result<void> Play::bad_change_forced(std::size_t run) {
         const auto files = stage_.plimsoll->postmortem(incident_of_c_, stage_.path("postmortem"));
         if (files) postmortem_files_ = *files;
         promises_.check("c", "the postmortem can be had at once", files.has_value(), files ? "" : files.error().detail);
-        clock_.postmortem = Instant{std::chrono::steady_clock::now().time_since_epoch().count()};
+        clock_.postmortem =
+            Timestamp{std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count()};
     }
     const Between after = watch(1s);
     promises_.check("c", "the traffic is as before", after.failed == 0 && unevenness(after, serving_) < 0.04,
@@ -222,7 +223,7 @@ Result<void> Play::bad_change_forced(std::size_t run) {
 
 void Play::judge_forced(const Applied& applied, const Between& seen, std::size_t run) {
     const Marks& m = applied.marks;
-    const auto since = [](std::optional<Instant> from, std::optional<Instant> to) -> std::optional<Duration> {
+    const auto since = [](std::optional<Timestamp> from, std::optional<Timestamp> to) -> std::optional<Duration> {
         if (!from || !to) return std::nullopt;
         return *to - *from;
     };
@@ -235,6 +236,7 @@ void Play::judge_forced(const Applied& applied, const Between& seen, std::size_t
         milliseconds_text(recovery), applied.candidate_decisions, applied.harmed, seen.failed, seen.slow);
     if (detection) promises_.figure("detection_ms", milliseconds(*detection));
     if (rollback) promises_.figure("rollback_ms", milliseconds(*rollback));
+    if (applied.switched) promises_.figure("last_started_ms", milliseconds(*applied.switched));
     if (recovery) promises_.figure("recovery_ms", milliseconds(*recovery));
     promises_.figure("harmed", static_cast<double>(applied.harmed));
     promises_.figure("harmed_seen_by_load", static_cast<double>(seen.failed + seen.slow));

@@ -11,7 +11,7 @@ namespace {
 
 struct Row {
     std::string_view what, story;
-    std::optional<Instant> Clock::* ours;
+    std::optional<Timestamp> Clock::* ours;
 };
 constexpr std::array<Row, 7> rows{{
     {"the change takes traffic (T0)", "before 10:23", &Clock::t0},
@@ -28,7 +28,7 @@ constexpr std::array<Row, 7> rows{{
 std::string print_table(const Clock& clock) {
     std::string out = fmt::format("{:<32} {:<18} {}\n", "", "the story", "Plimsoll, since T0");
     for (const Row& row : rows) {
-        const std::optional<Instant>& at = clock.*row.ours;
+        const std::optional<Timestamp>& at = clock.*row.ours;
         std::string ours = "-";
         if (at && clock.t0) ours = fmt::format("+{:.3f} s", seconds(*at - *clock.t0));
         out += fmt::format("{:<32} {:<18} {:>12}\n", row.what, row.story, ours);
@@ -40,15 +40,16 @@ std::string print_runs(const Promises& promises) {
     struct Line {
         const char *name, *title, *unit;
     };
-    constexpr std::array<Line, 5> lines{{{"detection_ms", "T0 to detected", "ms"},
+    constexpr std::array<Line, 6> lines{{{"detection_ms", "T0 to detected", "ms"},
                                          {"rollback_ms", "detected to rolled back", "ms"},
+                                         {"last_started_ms", "detected to last request started on it", "ms"},
                                          {"recovery_ms", "T0 to recovered, proven", "ms"},
                                          {"harmed", "requests harmed (server's count)", ""},
                                          {"harmed_seen_by_load", "requests harmed (load's count)", ""}}};
-    std::string out = fmt::format("{:<34} {:>6} {:>10} {:>10}\n", "the bad change, forced", "runs", "p50", "max");
+    std::string out = fmt::format("{:<40} {:>6} {:>10} {:>10}\n", "the bad change, forced", "runs", "p50", "max");
     for (const Line& line : lines) {
         const auto& values = promises.figures(line.name);
-        out += fmt::format("{:<34} {:>6} {:>10.1f} {:>10.1f} {}\n", line.title, values.size(), median(values),
+        out += fmt::format("{:<40} {:>6} {:>10.1f} {:>10.1f} {}\n", line.title, values.size(), median(values),
                            quantile(values, 1), line.unit);
     }
     return out;

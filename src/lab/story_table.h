@@ -10,9 +10,9 @@
 
 namespace plimsoll::lab {
 
-/// When what happened in scene (c), on the machine's monotonic clock.
+/// When what happened in scene (c), by the wall clock.
 struct Clock {
-    std::optional<Instant> t0, detected, told, cause, rolled_back, recovered, postmortem;
+    std::optional<Timestamp> t0, detected, told, cause, rolled_back, recovered, postmortem;
     std::uint64_t harmed = 0;
 };
 [[nodiscard]] std::string print_table(const Clock& clock);

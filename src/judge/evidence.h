@@ -119,7 +119,8 @@ public:
     };
     /// Cells for endpoints that either revision uses.
     [[nodiscard]] static std::vector<Cell> cells(std::span<const EndpointFacts> endpoints, double rate, double cap);
-    explicit UtilisationProcess(std::vector<Cell> cells = {});
+    UtilisationProcess() = default;
+    explicit UtilisationProcess(std::vector<Cell> cells);
 
     /// New decisions by EndpointId; endpoints without a cell are left out.
     void add(std::span<const std::uint64_t> picks_by_id);

@@ -69,7 +69,8 @@ class Trial {
 public:
     /// `past` is the active arm's recent past: latency thresholds come from it. With an empty past, thresholds are
     /// taken from the active arm during the step and latency is judged from then on.
-    explicit Trial(TrialSettings settings = {}, const Baseline& past = {});
+    Trial() : Trial(TrialSettings{}) {}
+    explicit Trial(TrialSettings settings, const Baseline& past = {});
 
     /// All workers run this share from now on. `rate` = requests/s now, both arms.
     void begin_step(Share share, std::span<const EndpointFacts> endpoints, double rate);

@@ -104,7 +104,7 @@ struct Forecasted {
     bool from_recording = false;  ///< false: nothing was recorded, the forecast is from declared values only
     double route_changed = 0;     ///< fraction of requests that match another route
     double pool_changed = 0;      ///< fraction of requests that go to another pool
-    double no_route = 0;          ///< fraction that matches none
+    double no_route = 0;          ///< fraction that matches a route now and would match none
     double hottest = 0;           ///< utilisation at the recorded peak, full share
     std::string hottest_name;
 };
@@ -178,6 +178,16 @@ struct Uninstall {
     RevisionNumber to;
     std::string reason;
 };
+/// Harm by the candidate is shown; Uninstall follows. For the incident room (incident::TrialFailed). Family and numbers
+/// are the trial's; when a signal of the watch decided, `text` names it.
+struct Failed {
+    judge::Verdict verdict;
+};
+/// The measured answer to "is it as before again", once, after the last Uninstall of a change that took traffic.
+struct RecoveryMeasured {
+    bool proven = false;
+    std::string text;
+};
 /// The revision becomes active, alone, and last known good.
 struct Adopt {
     RevisionNumber revision;
@@ -198,7 +208,8 @@ struct Finish {
     std::string text;           ///< one sentence
     Account account;
 };
-using Effect = std::variant<RunChecks, RunSimulation, Append, Install, Renew, Uninstall, Adopt, Report, Finish>;
+using Effect = std::variant<RunChecks, RunSimulation, Append, Install, Renew, Uninstall, Failed, RecoveryMeasured,
+                            Adopt, Report, Finish>;
 
 // ---- the machine ---------------------------------------------------------------------------------------------------
 
@@ -206,20 +217,18 @@ struct Checking {};
 struct Simulating {};
 struct Durable {};
 struct Shadow {
-    bool installed = false;
+    Instant installed_at = never;  ///< `never` until all workers have acknowledged; so in the stages below
     measure::ShadowTally seen;
     judge::UtilisationProcess decisions;
-    bool armed = false;  ///< `decisions` has its bounds
-    std::uint64_t active_requests = 0, active_no_endpoint = 0;
+    std::vector<judge::EndpointFacts> judged;  ///< what `decisions` was made for; empty = not yet
+    double rate = 0;                           ///< at which
 };
 struct Canary {
-    std::size_t step = 0;  ///< index into steps(state)
-    bool installed = false;
+    std::size_t step = 0;   ///< index into steps(state)
+    Instant since = never;  ///< first time at this step; the share may have been lowered meanwhile
     Instant installed_at = never;
-    bool bounded = false;  ///< projected load keeps it below the step's share
 };
 struct Soak {
-    bool installed = false;
     Instant installed_at = never;
     std::uint64_t candidate_requests = 0;
 };
@@ -227,13 +236,14 @@ struct Soak {
 struct Undoing {
     Ending ending = Ending::rolled_back;
     bool for_harm = false;  ///< freezes the digest
-    bool waiting = false;   ///< the old revision could not carry the load now; share reduced as far as it can
+    bool waiting = false;   ///< the old revision could not carry the load now; only a part of it went back
+    std::string reason;
 };
 struct Verifying {
     Undoing undone;
     Instant good_since = never;
     measure::Tally recent;  ///< since good_since
-    double worst = 0;
+    std::string text;       ///< what the newest look said
 };
 struct Ended {
     Finish finish;
@@ -250,14 +260,16 @@ struct State {
     bool took_traffic = false;
     bool paused = false;
     Instant paused_at = never;
-    Instant last_line{INT64_MIN};
+    Duration pauses{};             ///< of this stage or step; deadlines wait for them
+    Instant last_line{INT64_MIN};  ///< when the newest line about progress was said
     Forecasted forecast;
     judge::Baseline baseline;
     double baseline_seconds = 0;
     judge::Trial trial;
     std::vector<judge::EndpointFacts> endpoints;  ///< as of the last Measured
     double rate = 0;
-    std::vector<judge::Signal> signals;  ///< firing
+    std::vector<judge::Signal> signals;         ///< firing
+    std::vector<judge::Hypothesis> hypotheses;  ///< newest diagnosis of them
     Account account;
 };
 

@@ -17,12 +17,19 @@ namespace {
 constexpr Duration tick_length = std::chrono::milliseconds(100);
 /// What a diagnosis looks back on.
 constexpr std::size_t recent_seconds = 30;
-/// Over which the rate that judges are told is measured.
-constexpr Duration rate_window = std::chrono::seconds(1);
+/// The rate that judges are told is the mean over this many ticks: one second.
+constexpr std::size_t rate_windows = 10;
 /// Over which the recorded peak is measured, as check::Traffic::peak_rate.
 constexpr Duration peak_window = std::chrono::seconds(10);
 
 std::string revision_name(RevisionNumber number) { return fmt::format("r{}", number.value); }
+
+std::uint64_t requests_in(const measure::Tally& window) {
+    std::uint64_t sum = 0;
+    for (const measure::ArmTally& arm : window.arms)
+        for (const measure::RouteTally& route : arm.routes) sum += route.requests;
+    return sum;
+}
 
 }  // namespace
 
@@ -166,9 +173,9 @@ void Control::shut_down(Duration grace, std::function<void()> done) {
     fleet_->drain(deadline);
     struct Wait {
         static async::Task<void> until_drained(Control& control, Instant until, std::function<void()> then) {
-            bool drained = false;
-            while (!drained && control.network_.now() < until) {
-                control.fleet_->drained([&drained](bool all) { drained = all; });
+            const auto drained = std::make_shared<bool>(false);  // an answer may come when nobody waits any more
+            while (!*drained && control.network_.now() < until) {
+                control.fleet_->drained([drained](bool all) { *drained = all; });
                 co_await control.network_.sleep_until(control.network_.now() + std::chrono::milliseconds(20));
             }
             control.recorder_->flush(control.network_.wall());
@@ -207,10 +214,15 @@ void Control::tick(Collected collected) {
 
     site_.series.add(window);
     site_.totals += window;
-    const measure::Second second = site_.series.sum(now - rate_window - std::chrono::seconds(1), now);
-    site_.rate = static_cast<double>(second.requests()) / seconds(rate_window + std::chrono::seconds(1));
+    windows_.push_back({window.to - window.from, requests_in(window)});
+    if (windows_.size() > rate_windows) windows_.pop_front();
+    Duration span{};
+    std::uint64_t requests = 0;
+    for (const auto& [length, count] : windows_) span += length, requests += count;
+    site_.rate = span > Duration{} ? static_cast<double>(requests) / seconds(span) : 0;
     if (ticks_ % 10 == 0) {
-        const measure::Second ten = site_.series.sum(now - peak_window, now);
+        const Instant whole{now.ns / 1'000'000'000 * 1'000'000'000};  // the second that is being filled is left out
+        const measure::Second ten = site_.series.sum(whole - peak_window, whole);
         site_.peak_rate = std::max(site_.peak_rate, static_cast<double>(ten.requests()) / seconds(peak_window));
     }
 

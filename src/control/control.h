@@ -4,10 +4,12 @@
 // Thread rule: everything on the thread that runs `network`.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "async/scope.h"
@@ -56,7 +58,7 @@ public:
     [[nodiscard]] const History& history() const { return ledger_->history(); }
     [[nodiscard]] const Prober& prober() const { return *prober_; }
     [[nodiscard]] const ControlSettings& settings() const { return settings_; }
-    [[nodiscard]] net::Network& network() { return network_; }
+    [[nodiscard]] net::Network& network() const { return network_; }
 
     /// Lets a rolled-back configuration in again. `prefix` of its digest. Errors: not_found.
     Result<std::string> thaw(const std::string& prefix, const std::string& why);
@@ -97,7 +99,8 @@ private:
 
     std::vector<measure::Tally> recent_;  ///< one a second, the last thirty: what a diagnosis looks at
     measure::Tally second_;               ///< being filled
-    Collected last_;                      ///< gauges of the last round; tally and records are moved out
+    std::deque<std::pair<Duration, std::uint64_t>> windows_;  ///< length and requests of the last ticks
+    Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;
     bool collecting_ = false;
     Instant asked_;

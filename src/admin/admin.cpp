@@ -1,0 +1,222 @@
+#include "admin/admin.h"
+
+#include <fmt/format.h>
+
+#include <coroutine>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "admin/views.h"
+#include "base/exit_code.h"
+
+namespace plimsoll::admin {
+
+namespace {
+
+using Json = nlohmann::json;
+using control::Control;
+
+constexpr std::size_t max_request_body = 32u << 20;  ///< a config of 16 MiB, escaped as JSON
+
+http::Response json(std::string body) { return http::Response::json(200, std::move(body)); }
+
+http::Response failure(const Error& error) {
+    const std::uint16_t status = error.code == Code::not_found  ? 404
+                                 : error.code == Code::conflict ? 409
+                                 : error.code == Code::invalid  ? 400
+                                                                : 500;
+    const int exit = error.code == Code::conflict ? exit_code::conflict : exit_code::error;
+    return http::Response::json(status, Json{{"error", error.detail}, {"exit", exit}}.dump());
+}
+
+http::Response not_found(std::string what) {
+    return failure({Code::not_found, Side::client, Retry::no, std::move(what)});
+}
+
+/// Writes a change's progress, one JSON object a line, until the change has ended. The change goes on when the reader
+/// has gone.
+async::Task<Result<void>> stream_feed(std::shared_ptr<control::Feed> feed, http::BodyWriter& writer) {
+    for (std::size_t i = 0; co_await feed->has(i); ++i) co_await async::ok(writer.write(feed->lines()[i] + "\n"));
+    co_return Result<void>{};
+}
+
+http::Response streamed(Result<std::shared_ptr<control::Feed>> feed) {
+    if (!feed) return failure(feed.error());
+    http::Response response = http::Response::typed(200, "application/x-ndjson", "");
+    response.stream = [feed = *feed](http::BodyWriter& writer) { return stream_feed(feed, writer); };
+    return response;
+}
+
+/// Waits for an answer that comes by callback, on the same thread.
+class PlanAwait {
+public:
+    PlanAwait(Control& control, std::string text, std::string file)
+        : control_(control), text_(std::move(text)), file_(std::move(file)) {}
+    PlanAwait(const PlanAwait&) = delete;
+    ~PlanAwait() { *alive_ = false; }
+    [[nodiscard]] bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> handle) {
+        control_.changes().plan(std::move(text_), std::move(file_),
+                                [this, handle, alive = alive_](control::PlanAnswer answer) {
+                                    if (!*alive) return;
+                                    answer_ = std::move(answer);
+                                    handle.resume();
+                                });
+    }
+    [[nodiscard]] control::PlanAnswer await_resume() { return std::move(*answer_); }
+
+private:
+    Control& control_;
+    std::string text_, file_;
+    std::optional<control::PlanAnswer> answer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+/// A member of a JSON body, or the fallback when it is missing or of another type.
+template <class T>
+T member(const Json& body, const char* name, T fallback) {
+    const auto found = body.find(name);
+    if (found == body.end()) return fallback;
+    if constexpr (std::is_same_v<T, std::string>) {
+        return found->is_string() ? found->template get<T>() : fallback;
+    } else if constexpr (std::is_same_v<T, bool>) {
+        return found->is_boolean() ? found->template get<T>() : fallback;
+    } else {
+        return found->is_number_unsigned() ? found->template get<T>() : fallback;
+    }
+}
+
+async::Task<http::Response> plan(Control& control, Json body) {
+    const control::PlanAnswer answer = co_await PlanAwait(control, member<std::string>(body, "text", ""),
+                                                          member<std::string>(body, "file", "proposed"));
+    co_return json(plan_json(answer));
+}
+
+http::Response apply(Control& control, const Json& body) {
+    control::Submission submission;
+    submission.text = member<std::string>(body, "text", "");
+    submission.file = member<std::string>(body, "file", "proposed");
+    submission.author = member<std::string>(body, "author", "unknown");
+    submission.reason = member<std::string>(body, "reason", "");
+    submission.base_digest = member<std::string>(body, "base", "");
+    submission.force = member(body, "force", false);
+    submission.at_once = member(body, "at_once", false);
+    return streamed(control.changes().submit(std::move(submission)));
+}
+
+http::Response said(Result<std::string> text) {
+    if (!text) return failure(text.error());
+    return json(Json{{"text", *text}}.dump());
+}
+
+http::Response post(Control& control, std::string_view path, const Json& body) {
+    const std::string who = member<std::string>(body, "author", "unknown");
+    const std::string reason = member<std::string>(body, "reason", "");
+    if (path == "/v1/apply") return apply(control, body);
+    if (path == "/v1/rollback")
+        return streamed(control.changes().rollback(RevisionNumber{member(body, "to", std::uint64_t{0})}, who, reason));
+    if (path == "/v1/abort") {
+        if (const auto aborted = control.changes().abort(who, reason); !aborted) return failure(aborted.error());
+        return said(std::string("the change is being undone"));
+    }
+    if (path == "/v1/thaw") return said(control.thaw(member<std::string>(body, "digest", ""), reason));
+    constexpr std::string_view incidents = "/v1/incidents/", ack = "/ack";
+    if (path.starts_with(incidents) && path.ends_with(ack) && path.size() > incidents.size() + ack.size()) {
+        const std::string id(path.substr(incidents.size(), path.size() - incidents.size() - ack.size()));
+        const auto done =
+            control.acknowledge(id, member<std::string>(body, "who", "unknown"), member<std::string>(body, "note", ""));
+        if (!done) return failure(done.error());
+        return said(id + " acknowledged");
+    }
+    return not_found("no such call");
+}
+
+http::Response get(const Control& control, std::string_view path) {
+    if (path == "/metrics")
+        return http::Response::typed(200, "text/plain; version=0.0.4; charset=utf-8", metrics(control));
+    if (path == "/healthz") return http::Response::text(200, "ok\n");
+    if (path == "/v1/status") return json(status_json(control));
+    if (path == "/v1/changes") return json(changes_json(control));
+    if (path == "/v1/incidents") return json(incidents_json(control));
+    constexpr std::string_view changes = "/v1/changes/", incidents = "/v1/incidents/", postmortem = "/postmortem",
+                               revisions = "/v1/revisions/";
+    if (path.starts_with(changes)) {
+        std::string body = change_json(control, std::string(path.substr(changes.size())));
+        return body.empty() ? not_found("there is no such change; `plimsoll changes` lists them")
+                            : json(std::move(body));
+    }
+    if (path.starts_with(revisions)) {
+        const std::string digits(
+            path.substr(revisions.size() + (path.substr(revisions.size()).starts_with('r') ? 1 : 0)));
+        const bool number =
+            !digits.empty() && digits.size() < 18 && digits.find_first_not_of("0123456789") == std::string::npos;
+        const control::Revision* revision =
+            number ? control.history().revision(RevisionNumber{std::stoull(digits)}) : nullptr;
+        if (revision == nullptr) return not_found("there is no such revision");
+        return http::Response::typed(200, "application/yaml", revision->text);
+    }
+    if (path.starts_with(incidents) && path.ends_with(postmortem) &&
+        path.size() > incidents.size() + postmortem.size()) {
+        const auto files = control.care().postmortem(
+            std::string(path.substr(incidents.size(), path.size() - incidents.size() - postmortem.size())));
+        return files ? json(postmortem_json(*files)) : failure(files.error());
+    }
+    if (path.starts_with(incidents)) {
+        std::string body = incident_json(control, std::string(path.substr(incidents.size())));
+        return body.empty() ? not_found("there is no such incident; `plimsoll incidents` lists them")
+                            : json(std::move(body));
+    }
+    return not_found("no such page; try /metrics, /v1/status, /v1/changes, /v1/incidents");
+}
+
+/// A browser that was lured here cannot set this header across origins, and cannot send JSON without asking first.
+bool may_write(const http::Request& request) {
+    return request.headers.get("x-plimsoll-request").has_value() &&
+           request.headers.get("content-type").value_or("").starts_with("application/json");
+}
+
+async::Task<http::Response> handle(Control& control, http::Request request) {
+    if (request.method == "GET" || request.method == "HEAD") co_return get(control, request.path);
+    if (request.method != "POST") co_return http::Response::text(405, "GET and POST only\n");
+    if (!may_write(request))
+        co_return http::Response::text(415,
+                                       "writes need 'content-type: application/json' and 'x-plimsoll-request: 1'\n");
+    Json body = Json::parse(request.body, nullptr, false);
+    if (!body.is_object()) co_return failure({Code::invalid, Side::client, Retry::no, "the body is not a JSON object"});
+    if (request.path == "/v1/plan") co_return co_await plan(control, std::move(body));
+    co_return post(control, request.path, body);
+}
+
+}  // namespace
+
+Admin::Admin(Control& control) : control_(control) {
+    http::ServerOptions options;
+    options.body_bytes = max_request_body;
+    server_ = std::make_unique<http::Server>(
+        control.network(), [&control](http::Request request) { return handle(control, std::move(request)); }, options);
+}
+
+Admin::~Admin() = default;
+
+Result<void> Admin::listen(const config::Address& address) {
+    const auto where = net::Address::ip(address.host, address.port);
+    if (!where) return std::unexpected(where.error());
+    auto listener = control_.network().listen(*where, {});
+    if (!listener) return std::unexpected(listener.error());
+    server_->start(std::move(*listener));
+    return {};
+}
+
+Result<void> Admin::listen(const std::string& socket_path) {
+    const auto where = net::Address::unix_socket(socket_path);
+    if (!where) return std::unexpected(where.error());
+    auto listener = control_.network().listen(*where, {});
+    if (!listener) return std::unexpected(listener.error());
+    server_->start(std::move(*listener));
+    return {};
+}
+
+async::Task<void> Admin::stop(async::Deadline deadline) { return server_->stop(deadline); }
+
+}  // namespace plimsoll::admin

@@ -1,0 +1,25 @@
+// Views: what control knows, as people and programs read it. JSON objects have a member "text", the same for a
+// terminal. Pure functions of control's state.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "control/control.h"
+
+namespace plimsoll::admin {
+
+[[nodiscard]] std::string status_json(const control::Control& control);
+[[nodiscard]] std::string changes_json(const control::Control& control);
+/// Empty when there is no such change.
+[[nodiscard]] std::string change_json(const control::Control& control, const std::string& id);
+[[nodiscard]] std::string incidents_json(const control::Control& control);
+/// Empty when there is no such incident.
+[[nodiscard]] std::string incident_json(const control::Control& control, const std::string& id);
+[[nodiscard]] std::string plan_json(const control::PlanAnswer& answer);
+[[nodiscard]] std::string postmortem_json(const std::map<std::string, std::string>& files);
+
+/// Prometheus text format 0.0.4. Labels are bounded by the configuration: listener, pool, endpoint, route, arm.
+[[nodiscard]] std::string metrics(const control::Control& control);
+
+}  // namespace plimsoll::admin

@@ -165,8 +165,11 @@ Result<std::vector<Plimsoll::Incident>> Plimsoll::incidents() const {
     const Json& list = json->is_object() && json->contains("incidents") ? (*json)["incidents"] : *json;
     std::vector<Incident> incidents;
     for (const Json& item : list) {
-        Incident incident{.id = text_of(item, "id"), .said = {}};
-        for (const char* key : {"title", "summary", "cause", "subject"}) incident.said += text_of(item, key) + " ";
+        Incident incident{.id = text_of(item, "id"), .names = text_of(item, "subject"), .evidence = {}};
+        if (const auto cause = item.find("cause"); cause != item.end() && cause->is_object()) {
+            incident.names = text_of(*cause, "subject");
+            incident.evidence = text_of(*cause, "evidence");
+        }
         incidents.push_back(std::move(incident));
     }
     return incidents;

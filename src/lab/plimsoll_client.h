@@ -68,10 +68,9 @@ public:
     /// Undoes the change in progress.
     [[nodiscard]] Result<void> abort(const std::string& reason) const;
     [[nodiscard]] Result<Standing> status() const;
-    /// All incidents, each as the JSON of `incidents show`, oldest first.
+    /// An incident by what it blames: the cause's subject when one is named, else what it is about.
     struct Incident {
-        std::string id;
-        std::string said;  ///< title and cause, for people
+        std::string id, names, evidence;
     };
     [[nodiscard]] Result<std::vector<Incident>> incidents() const;
     /// Writes the postmortem with its plots and scenario into `directory`; gives the files' names.

@@ -56,15 +56,15 @@ Json json(const Moved& m) {
             {"pool_after", m.pool_after}};
 }
 
+Json json(const FaultForecast& f) {
+    return {{"fault", f.fault}, {"harmed_now", f.harmed_now}, {"harmed_after", f.harmed_after}};
+}
+
 template <class T>
 Json list(const std::vector<T>& values) {
     Json out = Json::array();
     for (const T& value : values) out.push_back(json(value));
     return out;
-}
-
-Json json(const FaultForecast& f) {
-    return {{"fault", f.fault}, {"harmed_now", f.harmed_now}, {"harmed_after", f.harmed_after}};
 }
 
 Json json(const Forecast& f) {

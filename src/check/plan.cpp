@@ -1,7 +1,6 @@
 // A plan: everything known about a change before it takes traffic, and what follows from it.
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <tuple>
 
 #include "check/check.h"
@@ -32,8 +31,9 @@ Plan make_plan(const config::Config& before, const config::Document& after, cons
         add(judge_forecast(plan.forecast, after.config.guard, &after));
     }
     std::ranges::sort(plan.findings, [](const Finding& a, const Finding& b) {
-        return std::tuple(b.severity, a.where.line, a.where.column, std::cref(a.code), std::cref(a.message)) <
-               std::tuple(a.severity, b.where.line, b.where.column, std::cref(b.code), std::cref(b.message));
+        if (a.severity != b.severity) return a.severity > b.severity;
+        return std::tie(a.where.line, a.where.column, a.code, a.message) <
+               std::tie(b.where.line, b.where.column, b.code, b.message);
     });
     return plan;
 }

@@ -1,0 +1,235 @@
+#include "check/forecast.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "check/scenario.h"
+
+namespace plimsoll::check {
+namespace {
+
+using namespace scenario;
+using namespace std::chrono_literals;
+
+recording::Recording recorded(int requests) {
+    recording::Recording r;
+    for (int i = 0; i < requests; ++i) {
+        recording::Record record;
+        record.at = i * 10ms;
+        record.host = "h";
+        record.path = i % 4 == 0 ? "/api" : "/";
+        record.method = i % 4 == 0 ? "POST" : "GET";
+        record.service = (1 + i % 100) * 1ms;
+        record.request_head_bytes = 300;
+        record.request_body_bytes = i % 4 == 0 ? 1000 : 0;
+        r.records.push_back(record);
+    }
+    return r;
+}
+
+TEST(Summarise, AddsUp) {
+    const Traffic t = summarise(recorded(4000));
+    EXPECT_EQ(t.requests, 4000u);
+    EXPECT_NEAR(t.peak_rate, 100, 1);
+    ASSERT_EQ(t.mix.size(), 2u);
+    EXPECT_EQ(t.mix[0].path, "/");
+    EXPECT_EQ(t.mix[0].requests, 3000u);
+    EXPECT_EQ(t.mix[1].method, "POST");
+    EXPECT_EQ(t.service_mean, 50500us);
+    EXPECT_EQ(t.service_p999, 100ms);
+    EXPECT_EQ(t.head_bytes_p999, 300u);
+    EXPECT_EQ(t.body_bytes_p999, 1000u);
+    EXPECT_EQ(summarise(recorded(4000), 250).peak_rate, 250) << "a stored peak wins";
+}
+
+TEST(Summarise, LittleIsNotEnoughForTails) {
+    const Traffic t = summarise(recorded(50));
+    EXPECT_EQ(t.service_p999, 0ns);
+    EXPECT_EQ(t.mix[0].service_p99, 0ns);
+    EXPECT_FALSE(summarise({}).any());
+}
+
+TEST(Project, SharesRatesAndUtilisation) {
+    const auto after = changed(b10(), [](config::Config& c) {
+        for (std::size_t i = 0; i < 3; ++i) c.pools[0].endpoints[i].weight = 30;
+    });
+    const Forecast f = project(b10(), after, live());
+    ASSERT_EQ(f.endpoints.size(), 10u);
+    EXPECT_NEAR(f.endpoints[0].share_now.value, 0.1, 1e-12);
+    EXPECT_NEAR(f.endpoints[0].share_after.value, 30.0 / 97, 1e-12);
+    EXPECT_NEAR(*f.endpoints[0].utilisation_after(), 30.0 / 97 * 1200 / 200, 1e-9);
+    EXPECT_EQ(f.endpoints[0].source, CapacitySource::declared);
+    EXPECT_TRUE(f.has_data());
+}
+
+TEST(Project, RoutesThatChangeAreCounted) {
+    config::Config before = b10();
+    before.pools.push_back(pool("api", 2, 200, 9301));
+    before.routes.insert(before.routes.begin(), route("api", "/api", "api"));
+    config::Config lost = before;
+    lost.routes.pop_back();
+    lost.pools.erase(lost.pools.begin());
+    LiveState state;
+    state.traffic = summarise(recorded(4000));
+    const Forecast f = project(before, lost, state);
+    EXPECT_NEAR(f.route_lost, 0.75, 1e-12);
+    ASSERT_EQ(f.moved.size(), 1u);
+    EXPECT_EQ(f.moved[0].route_before, "all");
+    EXPECT_EQ(f.moved[0].path, "/");
+    EXPECT_TRUE(f.endpoints.back().present_now && !f.endpoints.back().present_after);
+    const Findings findings = judge_forecast(f, config::Guard{});
+    ASSERT_NE(find(findings, "P406-route-lost"), nullptr) << all_text(findings);
+    EXPECT_EQ(find(findings, "P406-route-lost")->severity, Severity::error);
+}
+
+TEST(Project, WithoutTrafficEveryRouteCountsTheSame) {
+    config::Config c = b10();
+    c.pools.push_back(pool("api", 2, 200, 9301));
+    c.routes.insert(c.routes.begin(), route("api", "/api", "api"));
+    const Forecast f = project(c, c, {});
+    EXPECT_FALSE(f.has_data());
+    EXPECT_NEAR(f.endpoints[0].share_after.value, 0.05, 1e-12);
+    EXPECT_NEAR(f.endpoints.back().share_after.value, 0.25, 1e-12);
+}
+
+TEST(Project, PanicUsesEverybody) {
+    LiveState state = live();
+    for (std::uint16_t i = 0; i < 6; ++i) {
+        state.out.push_back({"web", {"127.0.0.1", static_cast<std::uint16_t>(9101 + i)}, "down"});
+    }
+    EXPECT_NEAR(project(b10(), b10(), state).endpoints[0].share_after.value, 0.1, 1e-12);
+    state.out.pop_back();
+    const Forecast f = project(b10(), b10(), state);
+    EXPECT_EQ(f.endpoints[0].share_after.value, 0);
+    EXPECT_NEAR(f.endpoints[9].share_after.value, 0.2, 1e-12);
+}
+
+RC_GTEST_PROP(Project, NothingIsLostOrInvented, ()) {
+    auto weights = [](config::Config& c) {
+        for (auto& e : c.pools[0].endpoints) e.weight = static_cast<double>(*rc::gen::inRange(0, 20));
+        c.pools[0].endpoints[0].weight = 1;
+    };
+    const auto before = changed(b10(), weights), after = changed(b10(), weights);
+    const Forecast f = project(before, after, live());
+    double now = 0, then = 0, rate = 0;
+    for (const auto& e : f.endpoints) {
+        now += e.share_now.value;
+        then += e.share_after.value;
+        rate += e.rate_after;
+    }
+    RC_ASSERT(std::abs(now - 1) < 1e-9);
+    RC_ASSERT(std::abs(then - 1) < 1e-9);
+    RC_ASSERT(std::abs(rate - 1200) < 1e-6);
+}
+
+/// Weights in proportion to capacity are never refused while the pool as a whole is under the cap.
+RC_GTEST_PROP(Judge, UnevenIsNotWrong, ()) {
+    config::Config after = b10();
+    double total = 0;
+    for (auto& e : after.pools[0].endpoints) {
+        e.capacity = static_cast<double>(*rc::gen::inRange(10, 2000));
+        e.weight = *e.capacity / 100;
+        total += *e.capacity;
+    }
+    LiveState state = live(total * 0.79);
+    RC_ASSERT(!has_errors(judge_forecast(project(after, after, state), config::Guard{})));
+    state = live(total * 0.81);
+    config::Config idle = b10();
+    for (auto& e : idle.pools[0].endpoints) e.capacity = 1e6;
+    RC_ASSERT(has_errors(judge_forecast(project(idle, after, state), config::Guard{})));
+}
+
+// ---- simulated service ---------------------------------------------------------------------------------------------
+
+Forecast simulated(double failed_now, double failed_after, double slow_now, double slow_after, std::uint64_t n) {
+    Forecast f;
+    f.method = Forecast::Method::replay;
+    f.requests = n;
+    f.peak_rate = 100;
+    f.simulated = Simulated{failed_now, failed_after, slow_now, slow_after, 300ms, 100ms, 100ms};
+    return f;
+}
+
+TEST(Judge, SimulatedHarmBeyondNoise) {
+    const config::Guard guard;
+    EXPECT_NE(find(judge_forecast(simulated(0, 0.01, 0, 0, 100'000), guard), "P418-simulated-failures"), nullptr);
+    EXPECT_EQ(find(judge_forecast(simulated(0.01, 0.0102, 0, 0, 100'000), guard), "P418-simulated-failures"), nullptr);
+    EXPECT_EQ(find(judge_forecast(simulated(0, 0.01, 0, 0, 100), guard), "P418-simulated-failures"), nullptr)
+        << "one of a hundred is noise";
+    EXPECT_NE(find(judge_forecast(simulated(0, 0, 0.001, 0.2, 10'000), guard), "P418-simulated-slow"), nullptr);
+    EXPECT_EQ(find(judge_forecast(simulated(0, 0, 0.001, 0.008, 100'000), guard), "P418-simulated-slow"), nullptr);
+}
+
+TEST(Judge, WorseUnderAFault) {
+    Forecast f = simulated(0, 0, 0, 0, 10'000);
+    f.faults = {{"b3 fails fast", 0.1, 0.12}};
+    EXPECT_FALSE(has_errors(judge_forecast(f, {})));
+    f.faults[0].harmed_after = 0.55;
+    const Findings findings = judge_forecast(f, {});
+    ASSERT_NE(find(findings, "P418-worse-under-fault"), nullptr);
+    EXPECT_NE(findings[0].message.find("if b3 fails fast, 55.0%"), std::string::npos) << findings[0].message;
+}
+
+TEST(Judge, NoEndpoint) {
+    Forecast f = simulated(0, 0, 0, 0, 1000);
+    f.no_endpoint_after = 0.2;
+    EXPECT_NE(find(judge_forecast(f, {}), "P404-no-endpoint"), nullptr);
+    f.no_endpoint_now = 0.2;
+    EXPECT_EQ(find(judge_forecast(f, {}), "P404-no-endpoint"), nullptr) << "no worse than now";
+}
+
+// ---- the plan's text and JSON --------------------------------------------------------------------------------------
+
+TEST(Describe, SpeaksInTraffic) {
+    const auto after = changed(b10(), [](config::Config& c) {
+        for (std::size_t i = 0; i < 3; ++i) c.pools[0].endpoints[i].weight = 30;
+    });
+    const Plan p = make_plan(b10(), document(after), live(), "r41 (last known good)");
+    const std::string out = describe(p);
+    for (const auto* line : {
+             "r41 (last known good)  ->  web.yaml",
+             "~ pools.web.endpoints[b0, b1, b2].weight  1 -> 30",
+             "Forecast by projection of 100000 recorded requests over 10m, peak 1200/s:",
+             "b0, b1, b2",
+             "120 -> 371/s",
+             "200/s declared",
+             "0.60 -> 1.86",
+             "OVER CAP",
+             "Verdict: REJECTED, web.yaml:",
+             "Override: --allow P401-overload --reason TEXT",
+             "Plan: 0 to add, 3 to change, 0 to remove.",
+         }) {
+        EXPECT_NE(out.find(line), std::string::npos) << line << "\n" << out;
+    }
+    EXPECT_EQ(out.find('\x1b'), std::string::npos);
+    EXPECT_NE(describe(p, {.colour = true, .all = false, .allowed = {}}).find("\x1b[1;31m"), std::string::npos);
+}
+
+TEST(Describe, HidesWhatDoesNotMoveButCountsIt) {
+    const auto after = changed(b10(), [](config::Config& c) { c.pools[0].timeouts.idle = 31s; });
+    const Plan p = make_plan(b10(), document(after), live(), "r1");
+    EXPECT_NE(describe(p).find("(10 endpoints keep their share; --all shows them)"), std::string::npos) << describe(p);
+    EXPECT_NE(describe(p, {.colour = false, .all = true, .allowed = {}}).find("b0, b1, b2 and 7 more"),
+              std::string::npos);
+}
+
+TEST(Json, HoldsTheWholePlan) {
+    const auto after = changed(b10(), [](config::Config& c) { c.pools[0].endpoints.resize(2); });
+    const Plan p = make_plan(b10(), document(after), live(), "r41");
+    const auto j = nlohmann::json::parse(to_json(p));
+    EXPECT_EQ(j["format"], 1);
+    EXPECT_EQ(j["verdict"], "rejected");
+    EXPECT_EQ(j["differences"].size(), 8u);
+    EXPECT_EQ(j["differences"][0]["kind"], "removed");
+    EXPECT_EQ(j["forecast"]["endpoints"].size(), 10u);
+    EXPECT_NEAR(j["forecast"]["endpoints"][0]["utilisation_after"].get<double>(), 3.0, 1e-9);
+    EXPECT_TRUE(j["forecast"]["has_data"].get<bool>());
+    EXPECT_EQ(nlohmann::json::parse(to_json(p.forecast)), j["forecast"]);
+    const auto no_change = nlohmann::json::parse(to_json(make_plan(b10(), document(b10()), live(), "r41")));
+    EXPECT_EQ(no_change["verdict"], "no_change");
+}
+
+}  // namespace
+}  // namespace plimsoll::check

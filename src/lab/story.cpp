@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -98,6 +99,7 @@ private:
     Result<void> server_dies();
     Result<void> postmortem_lies_there();
 
+    [[nodiscard]] std::optional<Timestamp> told_since(std::size_t known, std::optional<Timestamp> t0) const;
     void judge_forced(const Applied& applied, const Between& seen, std::size_t run);
     /// What the load sees in the next `duration`.
     Between watch(Duration duration) {
@@ -204,7 +206,7 @@ Result<void> Play::bad_change_forced(std::size_t run) {
 
     clock_.t0 = applied->marks.t0, clock_.detected = applied->marks.detected, clock_.cause = applied->marks.cause;
     clock_.rolled_back = applied->marks.rolled_back, clock_.recovered = applied->marks.recovered;
-    if (const auto told = stage_.hook->messages(); told.size() > told_before) clock_.told = told[told_before].at;
+    clock_.told = told_since(told_before, applied->marks.t0);
     promises_.check("c", "the team was told", clock_.told.has_value(), "");
     promises_.check("c", "an incident was opened", !applied->incident.empty(), applied->incident);
     incident_of_c_ = applied->incident;
@@ -223,6 +225,19 @@ Result<void> Play::bad_change_forced(std::size_t run) {
     promises_.check("c", "the traffic is as before", after.failed == 0 && unevenness(after, serving_) < 0.04,
                     fmt::format("{} failed; {}", after.failed, shares_text(after)));
     return {};
+}
+
+/// When the first notification came that is newer than the `known` ones and than T0; waits a moment for it.
+std::optional<Timestamp> Play::told_since(std::size_t known, std::optional<Timestamp> t0) const {
+    const auto patience = std::chrono::steady_clock::now() + 2s;
+    do {
+        const std::vector<Hook::Message> messages = stage_.hook->messages();
+        for (std::size_t i = known; i < messages.size(); ++i) {
+            if (t0 && messages[i].at >= *t0) return messages[i].at;
+        }
+        std::this_thread::sleep_for(10ms);
+    } while (std::chrono::steady_clock::now() < patience);
+    return std::nullopt;
 }
 
 void Play::judge_forced(const Applied& applied, const Between& seen, std::size_t run) {

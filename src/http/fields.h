@@ -139,7 +139,7 @@ private:
         bool hop = false;
     };
     std::vector<Line> lines_;
-    const char* base_ = nullptr;
+    const char* base_ = "";
     std::uint64_t present_ = 0;
 };
 

@@ -162,11 +162,9 @@ Refusal RequestParser::check_partial(std::string_view received) const {
 }
 
 Progress RequestParser::feed(std::string_view received) {
+    head_.rebase(received.data());
     if (refusal_.status != 0) return Progress::refused;
-    if (complete_) {
-        head_.rebase(received.data());
-        return Progress::complete;
-    }
+    if (complete_) return Progress::complete;
     while (lines_.line_start() < received.size()) {
         const LineScanner::Found found = lines_.find(received);
         Refusal refusal = check_partial(received);
@@ -183,7 +181,7 @@ Progress RequestParser::feed(std::string_view received) {
             first_line_done_ = true;
             refusal = parse_request_line(line, at);
         } else if (line.empty()) {
-            refusal = finish(received);
+            refusal = finish();
             complete_ = refusal.status == 0;
             if (complete_) return Progress::complete;
         } else {
@@ -257,9 +255,8 @@ Refusal RequestParser::parse_path(std::string_view text, std::size_t at) {
     return {};
 }
 
-Refusal RequestParser::finish(std::string_view received) {
+Refusal RequestParser::finish() {
     head_.bytes = lines_.line_start();
-    head_.rebase(received.data());
     const ConnectionOptions connection = head_.fields.read_connection();
     if (connection.refusal.status != 0) return connection.refusal;
     head_.keep_alive = !connection.close && (head_.minor_version == 1 || connection.keep_alive);
@@ -315,11 +312,9 @@ Progress ResponseParser::refuse(const Refusal& refusal) {
 }
 
 Progress ResponseParser::feed(std::string_view received, Method request) {
+    head_.rebase(received.data());
     if (refusal_.status != 0) return Progress::refused;
-    if (complete_) {
-        head_.rebase(received.data());
-        return Progress::complete;
-    }
+    if (complete_) return Progress::complete;
     while (lines_.line_start() < received.size()) {
         const LineScanner::Found found = lines_.find(received);
         if (!first_line_done_ && received[0] != 'H') return refuse({502, "this is not an HTTP/1.1 response"});
@@ -333,7 +328,7 @@ Progress ResponseParser::feed(std::string_view received, Method request) {
             first_line_done_ = true;
             refusal = parse_status_line(line, at);
         } else if (line.empty()) {
-            refusal = finish(received, request);
+            refusal = finish(request);
             complete_ = refusal.status == 0;
             if (complete_) return Progress::complete;
         } else {
@@ -367,9 +362,8 @@ Refusal ResponseParser::parse_status_line(std::string_view line, std::size_t at)
 }
 
 /// RFC 9112 6.3, in its order.
-Refusal ResponseParser::finish(std::string_view received, Method request) {
+Refusal ResponseParser::finish(Method request) {
     head_.bytes = lines_.line_start();
-    head_.rebase(received.data());
     const ConnectionOptions connection = head_.fields.read_connection();
     if (connection.refusal.status != 0) return connection.refusal;
     Framing framing;

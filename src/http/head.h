@@ -128,6 +128,7 @@ public:
     /// `received`: all bytes since the head's first, the old ones unchanged; may lie elsewhere than last time. One CRLF
     /// before the request line is skipped (RFC 9112 2.2). The verdict does not depend on how the bytes were cut.
     Progress feed(std::string_view received);
+    /// After a refusal: what was understood before it, for a log.
     [[nodiscard]] const RequestHead& head() const { return head_; }
     [[nodiscard]] RequestHead& head() { return head_; }
     [[nodiscard]] const Refusal& refusal() const { return refusal_; }
@@ -139,7 +140,7 @@ private:
     Refusal parse_request_line(std::string_view line, std::size_t at);
     Refusal parse_target(std::string_view target, std::size_t at);
     Refusal parse_path(std::string_view text, std::size_t at);
-    Refusal finish(std::string_view received);
+    Refusal finish();
     Refusal finish_host();
 
     HeadLimits limits_;
@@ -166,7 +167,7 @@ public:
 private:
     Progress refuse(const Refusal& refusal);
     Refusal parse_status_line(std::string_view line, std::size_t at);
-    Refusal finish(std::string_view received, Method request);
+    Refusal finish(Method request);
 
     HeadLimits limits_;
     LineScanner lines_;

@@ -14,11 +14,17 @@ namespace http = plimsoll::http;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(bytes), size);
     std::vector<std::size_t> cuts;
-    for (std::size_t at = 1; at < size && cuts.size() < 256; ++at) cuts.push_back(at);
+    for (std::size_t at = 1; at < size; at += 1 + size / 64) cuts.push_back(at);
     PLIMSOLL_ENSURE(http::test::parse_request(input, cuts) == http::test::parse_request(input), "cuts matter");
 
     http::RequestParser parser;
-    if (parser.feed(input) != http::Progress::complete) return 0;
+    const http::Progress first = parser.feed(input);
+    PLIMSOLL_ENSURE(parser.feed(input) == first, "a verdict does not stay");
+    const std::string before = http::test::describe(parser.head());
+    parser.reset();
+    PLIMSOLL_ENSURE(parser.feed(input) == first, "a parser remembers the message before");
+    if (first != http::Progress::complete) return 0;
+    PLIMSOLL_ENSURE(http::test::describe(parser.head()) == before, "a head remembers the message before");
     const http::RequestHead& head = parser.head();
     std::string wire;
     http::HeadWriter writer(wire);

@@ -16,12 +16,16 @@ namespace {
 
 void try_as(std::string_view input, http::Method method) {
     std::vector<std::size_t> cuts;
-    for (std::size_t at = 1; at < input.size() && cuts.size() < 256; ++at) cuts.push_back(at);
+    for (std::size_t at = 1; at < input.size(); at += 1 + input.size() / 64) cuts.push_back(at);
     PLIMSOLL_ENSURE(http::test::parse_response(input, method, cuts) == http::test::parse_response(input, method),
                     "cuts matter");
 
     http::ResponseParser parser;
-    if (parser.feed(input, method) != http::Progress::complete) return;
+    const http::Progress first = parser.feed(input, method);
+    PLIMSOLL_ENSURE(parser.feed(input, method) == first, "a verdict does not stay");
+    parser.reset();
+    PLIMSOLL_ENSURE(parser.feed(input, method) == first, "a parser remembers the message before");
+    if (first != http::Progress::complete) return;
     const http::ResponseHead& head = parser.head();
     std::string wire;
     http::HeadWriter writer(wire);

@@ -382,6 +382,17 @@ TEST(RequestParser, StartsAgainAfterReset) {
     EXPECT_EQ(parser.feed(second), Progress::complete);
 }
 
+TEST(RequestParser, KeepsWhatItUnderstoodOfARefusedHead) {
+    RequestParser parser;
+    const std::string input = "GET /a?b HTTP/1.1\r\nX: 1\r\nbad\r\n\r\n";
+    ASSERT_EQ(parser.feed(input), Progress::refused);
+    EXPECT_EQ(parser.head().method_text(), "GET");
+    EXPECT_EQ(parser.head().path(), "/a");
+    EXPECT_EQ(parser.head().authority(), "");
+    ASSERT_EQ(parser.head().fields.size(), 1u);
+    EXPECT_EQ(parser.head().fields[0].value, "1");
+}
+
 struct LimitCase {
     std::string name;
     HeadLimits limits;

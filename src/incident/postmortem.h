@@ -62,13 +62,16 @@ struct Postmortem {
 /// then the metrics. Facts are filled in; what needs judgement is a line that begins with "> **To be written:**".
 [[nodiscard]] std::string postmortem(const Incident& incident, const Curves& curves, const Postmortem& about);
 
-/// The incident as a scenario (docs/formats/scenario.md): the configs before and after, the load there was, and the
-/// expectation that the gates refuse the change. Nullopt when no change is blamed.
-struct ScenarioFacts {
-    double rate = 0;                 ///< requests/s
-    std::vector<std::string> paths;  ///< most frequent first; may be empty
-    std::uint64_t seed = 1;
+/// What the incident's traffic was like, for its scenario.
+struct Traffic {
+    std::string host, path;  ///< may be empty
+    double rate = 0;         ///< requests/s
 };
-[[nodiscard]] std::optional<std::string> scenario(const Incident& incident, const ScenarioFacts& facts);
+/// The incident as a scenario (docs/formats/scenario.md): the configs before and after, the load there was (at most 8
+/// lines), and what must become of the change: refused if gates were forced, else rolled back as it was. The configs
+/// are Change::before_file and after_file, or "INC-17-before.yaml" and "INC-17-after.yaml" beside it when those are
+/// empty. Nullopt when no change is blamed.
+[[nodiscard]] std::optional<std::string> scenario(const Incident& incident, std::span<const Traffic> traffic,
+                                                  std::uint64_t seed = 1);
 
 }  // namespace plimsoll::incident

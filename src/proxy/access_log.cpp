@@ -1,0 +1,182 @@
+#include "proxy/access_log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace plimsoll::proxy {
+namespace {
+
+void append_number(std::string& out, std::uint64_t value) {
+    char digits[20];
+    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    out.append(digits, end);
+}
+
+void append_us(std::string& out, Duration d) {
+    append_number(out, static_cast<std::uint64_t>(std::max<std::int64_t>(d.count(), 0) / 1000));
+}
+
+void key(std::string& out, std::string_view name) { out.append(",\"").append(name).append("\":"); }
+
+void append_attempts(std::string& out, const Outcome& outcome, const snapshot::Pool* pool) {
+    out += '[';
+    for (const Attempt& attempt : outcome.attempts()) {
+        if (out.back() != '[') out += ',';
+        out += "{\"endpoint\":";
+        append_json_string(out, endpoint_name(pool, attempt.endpoint));
+        key(out, "status");
+        append_number(out, attempt.status);
+        out.append(",\"cause\":\"").append(name(attempt.cause)).append("\"");
+        out.append(",\"reused\":").append(attempt.reused ? "true" : "false");
+        key(out, "connect_us");
+        append_us(out, attempt.connect);
+        key(out, "first_byte_us");
+        append_us(out, attempt.first_byte);
+        out += '}';
+    }
+    out += ']';
+}
+
+}  // namespace
+
+std::string_view endpoint_name(const snapshot::Pool* pool, EndpointId id) {
+    if (pool == nullptr) return {};
+    const auto found = std::ranges::find(pool->endpoints, id, &snapshot::Endpoint::id);
+    return found == pool->endpoints.end() ? std::string_view{} : std::string_view(found->name);
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+    static constexpr char hex[] = "0123456789abcdef";
+    out += '"';
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\') {
+            out += '\\';
+            out += c;
+        } else if (byte < 0x20 || byte >= 0x7f) {
+            out.append("\\u00");
+            out += hex[byte >> 4];
+            out += hex[byte & 15];
+        } else {
+            out += c;
+        }
+    }
+    out += '"';
+}
+
+void append_log_line(std::string& out, const Outcome& outcome, Timestamp started, const Served& served) {
+    out.append("{\"time\":\"").append(rfc3339(started)).append("\"");
+    const auto text = [&out](std::string_view name, std::string_view value) {
+        key(out, name);
+        append_json_string(out, value);
+    };
+    text("client", outcome.client);
+    text("method", outcome.method);
+    text("host", outcome.host);
+    text("path", outcome.path);
+    key(out, "status");
+    append_number(out, outcome.status);
+    out.append(",\"cause\":\"").append(name(outcome.cause)).append("\"");
+    key(out, "revision");
+    append_number(out, outcome.revision.value);
+    out.append(outcome.arm == Arm::active ? ",\"arm\":\"active\"" : ",\"arm\":\"candidate\"");
+    key(out, "worker");
+    append_number(out, outcome.worker.value);
+    text("route", served.route == nullptr ? std::string_view{} : std::string_view(served.route->name));
+    text("pool", served.pool == nullptr ? std::string_view{} : std::string_view(served.pool->name));
+    text("endpoint", endpoint_name(served.pool, outcome.endpoint()));
+    key(out, "first_byte_us");
+    append_us(out, outcome.first_byte);
+    key(out, "total_us");
+    append_us(out, outcome.total);
+    key(out, "request_bytes");
+    append_number(out, outcome.request_head_bytes + outcome.request_body_bytes);
+    key(out, "response_bytes");
+    append_number(out, outcome.response_head_bytes + outcome.response_body_bytes);
+    text("request_id", outcome.request_id);
+    key(out, "attempts");
+    append_attempts(out, outcome, served.pool);
+    out.append("}\n");
+}
+
+AccessLog::~AccessLog() {
+    flush();
+    close();
+}
+
+void AccessLog::close() {
+    if (owned_ && fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+    owned_ = false;
+}
+
+std::string AccessLog::open(const std::string& path) {
+    if (path == path_ && (fd_ >= 0 || path.empty())) return {};
+    path_ = path;
+    return reopen();
+}
+
+std::string AccessLog::reopen() {
+    flush();
+    close();
+    if (path_.empty()) return {};
+    if (path_ == "-") {
+        fd_ = STDOUT_FILENO;
+    } else {
+        fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+        owned_ = fd_ >= 0;
+        if (fd_ < 0) return "access log " + path_ + ": " + std::strerror(errno);
+    }
+    struct stat info{};
+    regular_ = ::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode);
+    return {};
+}
+
+void AccessLog::added() {
+    if (lines_.size() >= batch) flush();
+}
+
+void AccessLog::drop(std::size_t bytes) {
+    dropped_ += static_cast<std::uint64_t>(
+        std::count(lines_.begin(), lines_.begin() + static_cast<std::ptrdiff_t>(bytes), '\n'));
+    lines_.erase(0, bytes);
+}
+
+void AccessLog::flush() {
+    if (lines_.empty()) return;
+    if (sink_) {
+        sink_(lines_);
+        lines_.clear();
+        return;
+    }
+    if (fd_ < 0) return drop(lines_.size());
+    std::size_t written = 0;
+    while (written < lines_.size()) {
+        std::size_t size = lines_.size() - written;
+        if (!regular_) {  // a pipe or terminal: only what it surely takes at once (PIPE_BUF)
+            pollfd ready{.fd = fd_, .events = POLLOUT, .revents = 0};
+            if (::poll(&ready, 1, 0) <= 0 || (ready.revents & POLLOUT) == 0) break;
+            const std::string_view next = std::string_view(lines_).substr(written, 4096);
+            const std::size_t last = next.rfind('\n');  // whole lines, so that those of two workers do not mix
+            size = last == std::string_view::npos ? next.size() : last + 1;
+        }
+        const ssize_t n = ::write(fd_, lines_.data() + written, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {  // disk full or reader gone: this batch is lost, the next one is tried
+            lines_.erase(0, written);
+            return drop(lines_.size());
+        }
+        written += static_cast<std::size_t>(n);
+    }
+    lines_.erase(0, written);
+    if (lines_.size() > most) drop(lines_.size());
+}
+
+}  // namespace plimsoll::proxy

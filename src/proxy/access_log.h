@@ -1,0 +1,68 @@
+// The access log: one JSON object a line, built into memory and written in batches; never waited for. Format:
+// docs/formats/access-log.md.
+// Thread rule: one worker. Several workers append to one file; each batch is whole lines in one write.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/outcome.h"
+#include "base/time.h"
+#include "snapshot/snapshot.h"
+
+namespace plimsoll::proxy {
+
+/// What an outcome's ids are called, in the revision that served it; null = none.
+struct Served {
+    const snapshot::Route* route = nullptr;
+    const snapshot::Pool* pool = nullptr;
+};
+/// One line, with its newline, appended to `out`.
+void append_log_line(std::string& out, const Outcome& outcome, Timestamp started, const Served& served);
+/// Empty when the pool has no such endpoint. O(endpoints of the pool).
+[[nodiscard]] std::string_view endpoint_name(const snapshot::Pool* pool, EndpointId id);
+/// `text` as a JSON string with quotes. Bytes that are not ASCII are escaped one by one: a log must stay readable
+/// whatever a client sends.
+void append_json_string(std::string& out, std::string_view text);
+
+class AccessLog {
+public:
+    explicit AccessLog(std::function<void(std::string_view)> sink) : sink_(std::move(sink)) {}
+    ~AccessLog();
+    AccessLog(const AccessLog&) = delete;
+    AccessLog& operator=(const AccessLog&) = delete;
+
+    /// A path, "-" for standard output, empty = off. The same path again changes nothing. Gives a sentence if the file
+    /// cannot be opened (then lines are dropped and counted), else an empty one.
+    std::string open(const std::string& path);
+    /// Opens the same path anew.
+    std::string reopen();
+    [[nodiscard]] bool on() const { return sink_ != nullptr || !path_.empty(); }
+
+    /// Where the next line goes; call added() after.
+    [[nodiscard]] std::string& lines() { return lines_; }
+    void added();
+    /// Writes what is buffered, as far as the file takes it without waiting.
+    void flush();
+    /// Lines lost since the last call: the disk or the reader of standard output did not keep up.
+    [[nodiscard]] std::uint64_t take_dropped() { return std::exchange(dropped_, 0); }
+
+private:
+    void drop(std::size_t bytes);
+    void close();
+    static constexpr std::size_t batch = 32 * 1024;       ///< written when this much has come together
+    static constexpr std::size_t most = 4 * 1024 * 1024;  ///< held when the file takes nothing; beyond, lines are lost
+    std::function<void(std::string_view)> sink_;
+    std::string path_;
+    int fd_ = -1;
+    bool owned_ = false;
+    bool regular_ = false;
+    std::string lines_;
+    std::uint64_t dropped_ = 0;
+};
+
+}  // namespace plimsoll::proxy

@@ -1,0 +1,94 @@
+// The inside of a Worker: everything its connections share. Included by this room's sources only.
+// Thread rule: one worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/scope.h"
+#include "balance/balance.h"
+#include "base/random.h"
+#include "measure/tally.h"
+#include "net/network.h"
+#include "proxy/access_log.h"
+#include "proxy/buffer.h"
+#include "proxy/chain.h"
+#include "proxy/revision.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+namespace plimsoll::proxy {
+
+class Client;
+class Exchange;
+
+/// An address this worker listens on. Shared with its connections, which may outlive it.
+struct ListenerSlot {
+    config::Listener settings;  ///< of the active revision, as of the last install
+    std::unique_ptr<net::Listener> listener;
+    std::size_t connections = 0;
+    bool closing = false;  ///< no revision wants it any more: its connections close after their answer
+};
+
+struct Worker::Core {
+    Core(net::Network& on, const WorkerSettings& given);
+
+    // ---- worker.cpp: what control asks for ----
+    std::vector<std::string> install(snapshot::Resident resident);
+    void open_listeners(std::vector<std::string>& failures);
+    void close_listener(ListenerSlot& slot);
+    void close_idle(const ListenerSlot* of);
+    void cut();
+    Report collect();
+    std::uint32_t connection_limit(const ListenerSlot& slot) const;
+
+    // ---- for requests ----
+    [[nodiscard]] Instant now() const { return network.now(); }
+    /// The one place where the data plane says what happened.
+    void observe(const Outcome& outcome, const Served& served);
+    /// Passive health: one attempt has ended.
+    void observe(const Attempt& attempt, const balance::PoolFacts& pool);
+    /// In shadow: what the candidate would do with a request that the active revision serves.
+    void shadow(std::string_view host, std::string_view path, const snapshot::Route* active_route,
+                const snapshot::Pool* active_pool);
+    [[nodiscard]] bool shadowing(Arm arm) const {
+        return candidate != nullptr && resident.shadow && arm == Arm::active && now() < resident.lease;
+    }
+    measure::EndpointTally& endpoint_tally(Arm arm, EndpointId id);
+
+    net::Network& network;
+    WorkerSettings settings;
+    Random random;
+
+    snapshot::Resident resident;
+    Revisions revisions;
+    RevisionSlot* active = nullptr;
+    RevisionSlot* candidate = nullptr;
+    std::vector<balance::EndpointState> endpoints;  ///< by EndpointId
+    std::vector<balance::RetryBudget> budgets;      ///< by PoolId
+
+    std::vector<std::shared_ptr<ListenerSlot>> listeners;
+    std::size_t connections = 0;
+    std::uint64_t accept_pauses = 0;  ///< of listeners that are closed
+    bool draining = false;
+    bool cutting = false;  ///< the drain's deadline has passed
+
+    Blocks blocks;
+    Upstreams upstreams;
+    Chain<Client> clients;
+    Chain<Exchange> exchanges;
+
+    measure::Tally tally;
+    std::vector<Recorded> records;
+    Instant collected;  ///< when the tally began
+    AccessLog log;
+    bool log_flush_due = false;
+    async::Scope scope;  ///< last: its tasks end before what they use
+};
+
+/// Takes connections until the listener is closed.
+async::Task<void> accept_from(Worker::Core& core, std::shared_ptr<ListenerSlot> slot);
+
+}  // namespace plimsoll::proxy

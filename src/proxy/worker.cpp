@@ -1,0 +1,273 @@
+#include "proxy/worker.h"
+
+#include <algorithm>
+
+#include "proxy/client.h"
+#include "proxy/core.h"
+#include "proxy/exchange.h"
+
+namespace plimsoll::proxy {
+namespace {
+
+using async::Deadline;
+using async::Task;
+
+/// Lines wait in memory at most this long.
+constexpr Duration log_flush_every = std::chrono::milliseconds(100);
+
+Task<void> flush_later(Worker::Core& core) {
+    co_await core.network.sleep_until(core.now() + log_flush_every);
+    core.log_flush_due = false;
+    core.log.flush();
+}
+
+Task<void> cut_at(Worker::Core& core, Deadline deadline) {
+    co_await core.network.sleep_until(deadline.at);
+    core.cut();
+}
+
+template <class T>
+T& grown(std::vector<T>& vector, std::size_t at) {
+    if (vector.size() <= at) vector.resize(at + 1);
+    return vector[at];
+}
+
+}  // namespace
+
+Worker::Core::Core(net::Network& on, const WorkerSettings& given)
+    : network(on), settings(given), random(given.seed), collected(on.now()), log(given.log_sink) {}
+
+// ---- what control asks for -----------------------------------------------------------------------------------------
+
+std::vector<std::string> Worker::Core::install(snapshot::Resident next) {
+    PLIMSOLL_ENSURE(next.active != nullptr, "a worker without an active revision");
+    const RevisionSlot* before = active;
+    RevisionSlot& new_active = revisions.hold(next.active, before, random);
+    RevisionSlot* new_candidate = nullptr;
+    if (next.candidate != nullptr) new_candidate = &revisions.hold(next.candidate, &new_active, random);
+    resident = std::move(next);
+    active = &new_active;
+    candidate = new_candidate;
+    revisions.set_resident(active, candidate);
+
+    std::vector<bool> served;
+    for (const RevisionSlot* slot : {active, candidate}) {
+        if (slot == nullptr) continue;
+        const snapshot::Snapshot& snapshot = *slot->snapshot;
+        endpoints.resize(std::max<std::size_t>(endpoints.size(), snapshot.endpoint_ids));
+        budgets.resize(std::max<std::size_t>(budgets.size(), snapshot.pool_ids));
+        served.resize(endpoints.size());
+        for (const snapshot::Pool& pool : snapshot.pools) {
+            for (const snapshot::Endpoint& endpoint : pool.endpoints) served[endpoint.id.value] = true;
+        }
+    }
+    upstreams.serve(std::move(served));
+    std::vector<std::string> failures;
+    open_listeners(failures);
+    if (std::string failure = log.open(active->snapshot->access_log); !failure.empty()) {
+        failures.push_back(std::move(failure));
+    }
+    return failures;
+}
+
+void Worker::Core::open_listeners(std::vector<std::string>& failures) {
+    if (draining) return;
+    std::vector<config::Listener> wanted = active->snapshot->listeners;
+    if (candidate != nullptr && !resident.shadow) {
+        for (const config::Listener& listener : candidate->snapshot->listeners) {
+            if (std::ranges::find(wanted, listener.address, &config::Listener::address) == wanted.end()) {
+                wanted.push_back(listener);
+            }
+        }
+    }
+    std::vector<std::shared_ptr<ListenerSlot>> kept;
+    for (const std::shared_ptr<ListenerSlot>& slot : listeners) {
+        const auto found = std::ranges::find(wanted, slot->settings.address, &config::Listener::address);
+        if (found == wanted.end()) {
+            close_listener(*slot);
+            continue;
+        }
+        slot->settings = *found;
+        wanted.erase(found);
+        kept.push_back(slot);
+    }
+    listeners = std::move(kept);
+    for (const config::Listener& listener : wanted) {
+        const auto address = net::Address::ip(listener.address.host, listener.address.port);
+        auto opened =
+            address ? network.listen(*address, {.reuse_port = settings.workers > 1}) : std::unexpected(address.error());
+        if (!opened) {
+            failures.push_back("listener " + listener.name + ": " + opened.error().detail);
+            continue;
+        }
+        auto slot = std::make_shared<ListenerSlot>();
+        slot->settings = listener;
+        slot->listener = std::move(*opened);
+        listeners.push_back(slot);
+        scope.spawn(accept_from(*this, slot));
+    }
+}
+
+/// Those who got through the handshake are served; those who are between two requests are not kept.
+void Worker::Core::close_listener(ListenerSlot& slot) {
+    close_idle(&slot);
+    slot.closing = true;
+    const auto self = std::ranges::find_if(listeners, [&](const auto& each) { return each.get() == &slot; });
+    while (std::unique_ptr<net::Stream> stream = slot.listener->try_accept()) {
+        ++tally.connections_accepted;
+        scope.spawn(serve(*this, *self, std::move(stream)));
+    }
+    accept_pauses += slot.listener->accept_pauses();
+    slot.listener->close();
+}
+
+void Worker::Core::close_idle(const ListenerSlot* of) {
+    clients.each([of](Client& client) {
+        if (client.idle && client.slot.get() == of) client.stream->close();
+    });
+}
+
+void Worker::Core::cut() {
+    cutting = true;
+    exchanges.each([](Exchange& exchange) { exchange.cut(); });
+    clients.each([](Client& client) { client.stream->abort(); });
+}
+
+std::uint32_t Worker::Core::connection_limit(const ListenerSlot& slot) const {
+    const std::uint32_t parts = std::max(settings.workers, 1u);
+    return std::max(1u, (slot.settings.limits.max_connections + parts - 1) / parts);
+}
+
+Report Worker::Core::collect() {
+    exchanges.each([this](const Exchange& exchange) {
+        const Outcome& outcome = exchange.outcome();
+        measure::ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
+        if (const EndpointId at = exchange.at_endpoint(); at != none<EndpointId>) {
+            ++endpoint_tally(outcome.arm, at).in_flight;
+        }
+        if (exchange.answered() || outcome.route == none<RouteId>) return;
+        // The last element stays "no route matched".
+        const std::size_t needed = outcome.route.value + 2u;
+        if (arm.routes.empty()) arm.routes.emplace_back();
+        if (arm.routes.size() < needed) {
+            arm.routes.insert(arm.routes.end() - 1, needed - arm.routes.size(), measure::RouteTally{});
+        }
+        arm.routes[outcome.route.value].waiting.add(now() - outcome.started);
+    });
+    Report report;
+    report.worker = settings.index;
+    tally.from = std::exchange(collected, now());
+    tally.to = now();
+    tally.log_dropped += log.take_dropped();
+    report.tally = std::exchange(tally, measure::Tally{});
+    report.records = std::exchange(records, {});
+    report.connections = connections;
+    report.idle_upstream = upstreams.idle();
+    report.accept_pauses = accept_pauses;
+    for (const auto& slot : listeners) report.accept_pauses += slot->listener->accept_pauses();
+    return report;
+}
+
+// ---- for requests --------------------------------------------------------------------------------------------------
+
+measure::EndpointTally& Worker::Core::endpoint_tally(Arm arm, EndpointId id) {
+    return grown(tally.arms[static_cast<std::size_t>(arm)].endpoints, id.value);
+}
+
+void Worker::Core::observe(const Outcome& outcome, const Served& served) {
+    measure::fold(tally, outcome);
+    const bool recorded = settings.record && records.size() < max_recorded;
+    if (settings.record && !recorded) ++tally.recording_dropped;
+    if (!recorded && !log.on()) return;
+    const Timestamp started = network.wall() + (outcome.started - now());
+    if (log.on()) {
+        append_log_line(log.lines(), outcome, started, served);
+        log.added();
+        if (!std::exchange(log_flush_due, true)) scope.spawn(flush_later(*this));
+    }
+    if (!recorded) return;
+    recording::Record& record = records.emplace_back(Recorded{started, {}}).record;
+    record.client_key = outcome.client_key;
+    record.host = outcome.host.substr(0, recording::max_string_bytes);
+    record.path = outcome.path.substr(0, recording::max_string_bytes);
+    record.method = outcome.method.substr(0, recording::max_string_bytes);
+    record.endpoint = endpoint_name(served.pool, outcome.endpoint());
+    record.request_head_bytes = outcome.request_head_bytes;
+    record.response_head_bytes = outcome.response_head_bytes;
+    record.request_body_bytes = outcome.request_body_bytes;
+    record.response_body_bytes = outcome.response_body_bytes;
+    record.status = outcome.status;
+    record.attempts = outcome.attempt_count;
+    record.cause = outcome.cause;
+    if (outcome.attempt_count > 0) record.service = outcome.attempts().back().first_byte;
+    record.total = outcome.total;
+}
+
+void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& pool) {
+    std::size_t ejected = 0;
+    if (is_upstream(attempt.cause) || attempt.status >= 500) {
+        for (const balance::Member& member : pool.members) {
+            if (endpoints[member.id.value].ejected_until > now()) ++ejected;
+        }
+    }
+    balance::observe(endpoints[attempt.endpoint.value], attempt, pool.ejection, pool.members.size(), ejected, now());
+}
+
+void Worker::Core::shadow(std::string_view host, std::string_view path, const snapshot::Route* active_route,
+                          const snapshot::Pool* active_pool) {
+    measure::ShadowTally& shadow = tally.shadow;
+    const snapshot::Snapshot& snapshot = *candidate->snapshot;
+    ++shadow.decisions;
+    if (active_route == nullptr) ++shadow.active_no_route;
+    const auto index = snapshot.match(host, path);
+    if (!index) {
+        ++shadow.no_route;
+        return;
+    }
+    const snapshot::Route& route = snapshot.route(*index);
+    const snapshot::Pool& pool = snapshot.pool(route.pool);
+    if (active_route != nullptr && active_route->id != route.id) ++shadow.route_changed;
+    if (active_pool != nullptr && active_pool->id != pool.id) ++shadow.pool_changed;
+    const auto pick = balance::pick(pool.facts, endpoints, candidate->cursors[route.pool.value], {}, now(), random);
+    if (!pick) {
+        ++shadow.no_endpoint;
+        return;
+    }
+    ++grown(shadow.picks, pool.facts.members[pick->index.value].id.value);
+}
+
+// ---- the border ----------------------------------------------------------------------------------------------------
+
+Worker::Worker(net::Network& network, const WorkerSettings& settings)
+    : core_(std::make_unique<Core>(network, settings)) {}
+Worker::~Worker() { core_->scope.cancel(); }
+
+std::vector<std::string> Worker::install(snapshot::Resident resident) { return core_->install(std::move(resident)); }
+void Worker::set_health(EndpointId endpoint, balance::Health health) {
+    grown(core_->endpoints, endpoint.value).health = health;
+}
+Report Worker::collect() { return core_->collect(); }
+
+void Worker::drain(async::Deadline deadline) {
+    core_->draining = true;
+    for (const auto& slot : core_->listeners) core_->close_listener(*slot);
+    core_->listeners.clear();
+    core_->upstreams.serve({});
+    if (deadline.at != never) core_->scope.spawn(cut_at(*core_, deadline));
+}
+bool Worker::drained() const { return core_->draining && core_->connections == 0; }
+
+Instant Worker::last_started(RevisionNumber revision) const { return core_->revisions.last_started(revision); }
+std::size_t Worker::pinned(RevisionNumber revision) const { return core_->revisions.pinned(revision); }
+std::size_t Worker::revisions_held() const { return core_->revisions.size(); }
+balance::EndpointState Worker::endpoint_state(EndpointId endpoint) const {
+    return endpoint.value < core_->endpoints.size() ? core_->endpoints[endpoint.value] : balance::EndpointState{};
+}
+std::vector<net::Address> Worker::listening() const {
+    std::vector<net::Address> addresses;
+    for (const auto& slot : core_->listeners) addresses.push_back(slot->listener->address());
+    return addresses;
+}
+void Worker::reopen_log() { core_->log.reopen(); }
+
+}  // namespace plimsoll::proxy

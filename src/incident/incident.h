@@ -62,8 +62,8 @@ struct Stamp {
 struct Line {
     Stamp stamp;
     bool key = false;      ///< one of the at most ten lines that tell the story
-    std::string what;      ///< closed list: the name of a mark, or "signal", "alert", "stage", "verdict", "delivery",
-                           ///< "note", "escalated", "relapsed", "impact", "cause"
+    std::string what;      ///< closed list: the name of a mark, or "alert", "stage", "verdict", "delivery",
+                           ///< "note", "escalated", "relapsed", "impact", "cause", "recovery", "mitigation_failed"
     std::string text;      ///< one sentence
     std::string evidence;  ///< the numbers or the place it rests on; may be empty
     std::string author;    ///< of a note; empty = the machine

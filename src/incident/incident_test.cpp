@@ -191,7 +191,7 @@ TEST(Incident, names_the_line_of_the_change) {
     const auto lines = world.incident().key_lines();
     const auto cause = std::ranges::find(lines, "cause_named", &Line::what);
     ASSERT_NE(cause, lines.end());
-    EXPECT_EQ(cause->text, "cause named: change r42; pools.web.endpoints[b1].weight 100 -> 1000 (after.yaml:37)");
+    EXPECT_EQ(cause->text, "change r42; pools.web.endpoints[b1].weight 100 -> 1000 (after.yaml:37)");
     EXPECT_EQ(cause->evidence, "b1 works at 3.9 x its capacity");
 }
 

@@ -115,7 +115,7 @@ void Machine::name_cause(Incident& incident, Cause cause) {
         begin_at(incident, live->applied.instant,
                  fmt::format("{} took its first live traffic", label(incident.change->revision)));
     }
-    std::string line = fmt::format("cause named: {}", cause.subject);
+    std::string line = cause.subject;
     for (const Altered& item : cause.items) {
         line += fmt::format("; {} {} -> {}", item.path, item.before.empty() ? "(none)" : item.before,
                             item.after.empty() ? "(none)" : item.after);
@@ -131,7 +131,7 @@ void Machine::name_cause(Incident& incident, Cause cause) {
 }
 
 void Machine::recover(Incident& incident, std::string proof) {
-    mark(incident, Mark::recovered, fmt::format("recovered: {}", proof), proof);
+    mark(incident, Mark::recovered, proof);
     incident.phase = Phase::recovered;
     incident.recovery_proof = std::move(proof);
     effects_.push_back(WantImpact{incident.id(), incident.t0});
@@ -270,7 +270,7 @@ void Machine::operator()(const Mitigated& seen) {
 void Machine::operator()(const MitigationFailed& seen) {
     Incident* incident = find(seen.incident);
     if (incident == nullptr || !incident->is_open()) return;
-    log(*incident, "mitigation", fmt::format("failed: {}", seen.text));
+    log(*incident, "mitigation_failed", seen.text);
     escalate(*incident, fmt::format("mitigation failed: {}", seen.text));
 }
 
@@ -285,7 +285,7 @@ void Machine::operator()(const RecoveryChecked& seen) {
 void Machine::operator()(const Acknowledged& seen) {
     Incident* incident = find(seen.incident);
     if (incident == nullptr) return;
-    if (!mark(*incident, Mark::acknowledged, fmt::format("acknowledged by {}", seen.who))) return;
+    if (!mark(*incident, Mark::acknowledged, fmt::format("by {}", seen.who))) return;
     incident->owner = seen.who;
     save(*incident);
 }
@@ -301,7 +301,7 @@ void Machine::operator()(const NoteAdded& seen) {
 void Machine::operator()(const Reviewed& seen) {
     Incident* incident = find(seen.incident);
     if (incident == nullptr || incident->phase != Phase::recovered) return;
-    mark(*incident, Mark::reviewed, fmt::format("postmortem reviewed by {}", seen.who));
+    mark(*incident, Mark::reviewed, fmt::format("by {}", seen.who));
     incident->phase = Phase::reviewed;
     save(*incident);
 }
@@ -316,7 +316,7 @@ void Machine::operator()(const Delivered& seen) {
         ++incident->lines_dropped;
     }
     const std::string outcome = d.status != 0 ? std::to_string(d.status) : d.error.empty() ? "no answer" : d.error;
-    if (!d.arrived() || !mark(*incident, Mark::notified, fmt::format("team notified: {} {}", d.channel, outcome))) {
+    if (!d.arrived() || !mark(*incident, Mark::notified, fmt::format("{} answered {}", d.channel, outcome))) {
         log(*incident, "delivery",
             fmt::format("{}: attempt {} of {}: {}", d.channel, d.attempt, d.notification, outcome));
     }

@@ -25,7 +25,7 @@ constexpr std::array<Style, max_coloured> styles{{{"#0072B2", "none"},
                                                   {"#882255", "9 3 2 3"},
                                                   {"#332288", "12 4"},
                                                   {"#96690A", "4 2"},
-                                                  {"#AA4499", "1 3"},
+                                                  {"#AA4499", "8 2 2 2 2 2"},
                                                   {"#222222", "6 2 1 2 1 2"}}};
 
 /// Safe inside XML text and attributes; control characters and bytes that are no UTF-8 lead or tail become '?'.
@@ -165,63 +165,61 @@ void Canvas::value_axis() {
         xml(chart_.unit));
 }
 
+/// Steps, not slopes: a value holds for its whole second, so that nothing seems to begin before it did.
 void Canvas::curve(const Curve& curve) {
     std::string path;
     bool pen_down = false;
     Duration end{};
-    std::size_t alone = 0;  // points since the pen went down: a single one needs a dot to be seen
-    const auto dot = [&](std::size_t i) {
-        put(R"(<circle cx="{:.1f}" cy="{:.1f}" r="2" fill="{}"/>)", x(seconds(points_[i].at + points_[i].span / 2)),
-            y(curve.values[i]), curve.style.colour);
-    };
     for (std::size_t i = 0; i < points_.size(); ++i) {
         const Point& point = points_[i];
-        const bool gap = pen_down && point.at > end + point.span / 2;
-        if (std::isnan(curve.values[i]) || gap) {
-            if (pen_down && alone == 1) dot(i - 1);
+        if (std::isnan(curve.values[i])) {
             pen_down = false;
+            continue;
         }
+        if (pen_down && point.at > end + point.span / 2) pen_down = false;
         end = point.at + point.span;
-        if (std::isnan(curve.values[i])) continue;
-        alone = pen_down ? alone + 1 : 1;
-        path += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", x(seconds(point.at + point.span / 2)),
-                            y(curve.values[i]));
+        path += fmt::format("{}{:.1f} {:.1f}H{:.1f}", pen_down ? "L" : "M", x(seconds(point.at)), y(curve.values[i]),
+                            x(seconds(end)));
         pen_down = true;
     }
-    if (pen_down && alone == 1) dot(points_.size() - 1);
     if (path.empty()) return;
     put(R"(<path d="{}" fill="none" stroke="{}" stroke-width="{}" stroke-dasharray="{}" stroke-linejoin="round"/>)",
         path, curve.style.colour, curve.thickness, curve.style.dash);
 }
 
-/// Vertical lines with their words above, each in the lowest row in which it does not touch another.
+/// Vertical lines with their words above. A word that would reach over a later line stands above that line's word, so
+/// that no line runs through a word.
 void Canvas::marks() {
     struct Shown {
-        Mark mark;
-        std::string_view word;
+        double at, start, end;
+        int row;
+        std::string label;
+        bool solid;
     };
-    const bool by_change = incident_.blames_change();
-    const std::array<Shown, 4> shown{
-        {{Mark::t0, by_change ? "T0: change live" : "T0: onset"},
-         {Mark::detected, "detected"},
-         {Mark::mitigated, incident_.rolled_back_to.value != 0 ? "rolled back" : "mitigated"},
-         {Mark::recovered, "recovered"}}};
-    std::array<double, 4> row_end{-1, -1, -1, -1};  // right end of the last label of each row
-    for (const auto& [mark, word] : shown) {
+    std::vector<Shown> shown;
+    const auto take = [&](Mark mark, std::string_view word) {
         const auto& stamp = incident_.at(mark);
-        if (!stamp) continue;
+        if (!stamp) return;
         const double s = seconds(stamp->since_t0);
-        if (s < from_ || s > to_) continue;
-        const std::string label = mark == Mark::t0 ? std::string(word) : fmt::format("{} +{:.2f} s", word, s);
-        const double wide = static_cast<double>(label.size()) * 6.8 + 8;
-        const double start = std::min(x(s) + 4, width - wide);
-        std::size_t row = 0;
-        while (row + 1 < row_end.size() && row_end[row] >= start - 4) ++row;
-        row_end[row] = start + wide;
-        const double base = top - 8 - static_cast<double>(row) * 16;
-        put(R"(<line x1="{0:.1f}" y1="{1}" x2="{0:.1f}" y2="{2}" stroke="#444444" stroke-width="1.2"{3}/>)", x(s),
-            base - 10, bottom, mark == Mark::t0 ? "" : R"( stroke-dasharray="4 3")");
-        put(R"(<text x="{:.1f}" y="{:.1f}">{}</text>)", start, base, xml(label));
+        if (s < from_ || s > to_) return;
+        std::string label = mark == Mark::t0 ? std::string(word) : fmt::format("{} +{:.2f} s", word, s);
+        const double wide = static_cast<double>(label.size()) * 7.2 + 10;
+        shown.push_back({x(s), x(s) + 4, x(s) + 4 + wide, 0, std::move(label), mark == Mark::t0});
+    };
+    take(Mark::t0, incident_.blames_change() ? "T0: change live" : "T0: onset");
+    take(Mark::detected, "detected");
+    take(Mark::mitigated, incident_.rolled_back_to.value != 0 ? "rolled back" : "mitigated");
+    take(Mark::recovered, "recovered");
+    for (std::size_t i = shown.size(); i-- > 0;) {
+        for (std::size_t later = i + 1; later < shown.size(); ++later) {
+            if (shown[later].at < shown[i].end) shown[i].row = std::max(shown[i].row, shown[later].row + 1);
+        }
+    }
+    for (const Shown& each : shown) {
+        const double base = top - 8 - each.row * 16;
+        put(R"(<line x1="{0:.1f}" y1="{1}" x2="{0:.1f}" y2="{2}" stroke="#444444" stroke-width="1.2"{3}/>)", each.at,
+            base - 10, bottom, each.solid ? "" : R"( stroke-dasharray="4 3")");
+        put(R"(<text x="{:.1f}" y="{:.1f}">{}</text>)", each.start, base, xml(each.label));
     }
 }
 
@@ -252,7 +250,7 @@ std::string Canvas::draw() {
         put(R"(<line x1="{0}" y1="{1:.1f}" x2="{2}" y2="{1:.1f}" stroke="#444444" stroke-width="1.4" stroke-dasharray="1 3"/>)",
             left, y(level.value), right);
     }
-    for (const Curve& each : chart_.curves) curve(each);
+    for (std::size_t i = chart_.curves.size(); i-- > 0;) curve(chart_.curves[i]);  // the first ones on top
     if (!chart_.remark.empty()) {
         put(R"(<text x="{}" y="{}" text-anchor="middle" font-size="14">{}</text>)", (left + right) / 2,
             (top + bottom) / 2, xml(chart_.remark));

@@ -18,7 +18,7 @@ std::string cell(std::string_view text) {
         if (static_cast<unsigned char>(c) < 0x20) {
             out += ' ';
         } else {
-            if (std::string_view("|*_`<>[]\\#").find(c) != std::string_view::npos) out += '\\';
+            if (std::string_view("|*_`<[\\").find(c) != std::string_view::npos) out += '\\';
             out += c;
         }
     }
@@ -32,7 +32,7 @@ std::string exact(Duration d) {
     return out;
 }
 
-std::string blank(std::string_view question) { return fmt::format("> **To be written:** {}\n", question); }
+std::string blank(std::string_view question) { return fmt::format("\n> **To be written:** {}\n", question); }
 
 /// "1,234,567"
 std::string number(std::uint64_t n) {
@@ -43,6 +43,21 @@ std::string number(std::uint64_t n) {
 
 std::string percent(double part, double whole) {
     return whole <= 0 ? "-" : fmt::format("{:.3f} %", 100 * part / whole);
+}
+
+/// What kind of line it is, for a table.
+std::string words(const Line& line) {
+    if (line.what == "t0") return "T0";
+    std::string out = line.what;
+    std::ranges::replace(out, '_', ' ');
+    return out;
+}
+
+/// Evidence in nats as odds that people can weigh.
+std::string odds(double nats) {
+    if (nats > 20) return "more than 400 million to 1";
+    return fmt::format("about {} to 1",
+                       number(static_cast<std::uint64_t>(std::llround(std::exp(std::max(0.0, nats))))));
 }
 
 class Writer {
@@ -151,10 +166,10 @@ void Writer::impact() {
 
 void Writer::timeline() {
     put("## Timeline of Events\n\nTimes are UTC. \"Since T0\" is measured on the monotonic clock.\n");
-    put("| time | since T0 | event | evidence |\n|---|---|---|---|");
+    put("| time | since T0 | | what | evidence |\n|---|---|---|---|---|");
     for (const Line& line : incident_.key_lines()) {
-        put("| {} | {:+.3f} s | {} | {} |", rfc3339(line.stamp.at).substr(11, 12), seconds(line.stamp.since_t0),
-            cell(line.text), cell(line.evidence));
+        put("| {} | {:+.3f} s | {} | {} | {} |", rfc3339(line.stamp.at).substr(11, 12), seconds(line.stamp.since_t0),
+            words(line), cell(line.text), cell(line.evidence));
     }
     put("");
     bool any_note = false;
@@ -194,14 +209,14 @@ void Writer::root_cause() {
         put("No hypothesis had enough evidence.\n");
     }
     if (incident_.cause)
-        put("Evidence: {:.1f} nats (odds of e^{:.1f} to 1).\n", incident_.cause->score, incident_.cause->score);
+        put("Weight of the evidence: {} ({:.1f} nats).\n", odds(incident_.cause->score), incident_.cause->score);
     alternatives();
-    put("### Contributing factors\n");
+    put("### Contributing factors");
     if (incident_.change && !incident_.change->forced.empty()) {
-        out_ += "Overridden by hand when it was applied: ";
+        out_ += "\nOverridden by hand when it was applied: ";
         for (const std::string& gate : incident_.change->forced)
             out_ += fmt::format("{}{}", &gate == &incident_.change->forced.front() ? "" : ", ", cell(gate));
-        put(".\n");
+        put(".");
     }
     out_ += blank(
         incident_.blames_change()
@@ -242,7 +257,6 @@ void Writer::mitigation() {
         const double after = skew(curves_, since(Mark::recovered) + std::chrono::seconds(1), far);
         if (after > 0) put("\nAfter recovery the largest share / expected share of a server was {:.2f}.", after);
     }
-    put("");
     out_ += blank("what did people do, and did it help?");
     put("");
 }

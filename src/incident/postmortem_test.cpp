@@ -29,7 +29,6 @@ Incident sample() {
     out.number = 17;
     out.subject = "change r42";
     out.phase = Phase::recovered;
-    out.severity = IncidentSeverity::sev3;
     out.change = Change{{42},
                         {41},
                         "platform",
@@ -47,13 +46,14 @@ Incident sample() {
     hypothesis.evidence = "320/s, usual is 318/s";
     out.hypotheses = {hypothesis};
     out.impact = {3'172, 35, 0.4, 29, 412, milliseconds(62), milliseconds(410), 3.9, "b1"};
+    out.severity = severity(out.impact);
     set(out, Mark::t0, {}, "r42 took its first live traffic");
     set(out, Mark::detected, milliseconds(900), "saturation: b1 works at 3.9 x its capacity");
     set(out, Mark::cause_named, milliseconds(910),
-        "cause named: change r42; pools.web.endpoints[b1].weight 100 -> 1000 (after.yaml:37)");
+        "change r42; pools.web.endpoints[b1].weight 100 -> 1000 (after.yaml:37)");
     set(out, Mark::mitigated, milliseconds(940), "r41 serves all requests on 4 of 4 workers");
-    set(out, Mark::notified, milliseconds(960), "team notified: team 204");
-    set(out, Mark::recovered, milliseconds(6'310), "recovered: skew 1.02, errors 0.00 %");
+    set(out, Mark::notified, milliseconds(960), "team answered 204");
+    set(out, Mark::recovered, milliseconds(6'310), "skew 1.02, errors 0.00 %, p99 64 ms for 3 s");
     out.lines.push_back(
         {{t0 + milliseconds(950), milliseconds(950)}, false, "alert", "latency too: p99 410 ms, usual 62 ms", {}, {}});
     out.lines.push_back({{t0 + seconds(60), seconds(60)}, false, "note", "saw it in <chat>", {}, "ada"});
@@ -141,7 +141,7 @@ TEST(Postmortem, fills_in_facts_with_units_and_leaves_judgement_blank) {
     for (const auto* fact :
          {"detected 0.900 s after T0", "rolled back to r41 after 0.940 s", "proven after 6.310 s", "| 3,172 |",
           "35 (1.103 %; usual would have been 0.4)", "410.0 ms (usual 62.0 ms)", "b1 at 3.90 x its capacity",
-          "after.yaml:37", "took 0.640 ms", "| 10:28 | +5 min |", "new \\| weights", "ada: saw it in \\<chat\\>",
+          "after.yaml:37", "took 0.640 ms", "| 10:28 | +5 min |", "new \\| weights", "ada: saw it in \\<chat>",
           "P401-concentration", "| demand | -2.0 |", "![Share of decisions per server over time](share.svg)",
           "| 10:23:24.900 | +0.900 s |", "No human was called"}) {
         EXPECT_TRUE(has(text, fact)) << fact;
@@ -209,8 +209,6 @@ TEST(Plots, no_data_and_odd_data_are_drawn_too) {
     EXPECT_FALSE(has(drawn.share, "nan"));
     EXPECT_TRUE(has(drawn.errors, "none of 18560 requests failed"));
     EXPECT_TRUE(has(drawn.latency, "no request was answered"));
-    odd.points.resize(1);
-    EXPECT_TRUE(has(plots(sample(), odd).share, "<circle"));
 }
 
 TEST(Skew, is_the_largest_share_over_the_expected_one) {

@@ -65,38 +65,46 @@ public:
     [[nodiscard]] const Baseline& usual() const { return usual_; }
 
 private:
+    /// How long something has been so, and how long it has been clearly not so.
+    struct Lasting {
+        Duration yes{}, no{};
+        void follow(bool is, bool clearly_not, Duration span);
+    };
     struct PerEndpoint {
-        double rate = 0;                    ///< picks/s, smoothed over a second
-        double picks = 0;                   ///< of the last seconds, decaying: for shares
-        double attempts = 0, failures = 0;  ///< of the last two seconds, decaying
-        Duration hot{}, cool{};             ///< how long above the cap, below 0.9 of it
-        Duration failing{}, well{};
+        std::uint32_t in_flight = 0;        ///< as of the previous window
+        double rate = 0;                    ///< decisions/s, smoothed over a second
+        double picks = 0;                   ///< decaying over share_memory
+        double attempts = 0, failures = 0;  ///< decaying over failure_memory
+        Lasting hot, failing;
     };
-    struct Condition {
-        SignalKind kind;
-        std::string subject;
-        EndpointId endpoint = none<EndpointId>;
+    /// What one look says about one possible signal.
+    struct Look {
+        Signal signal;
         bool raise = false, lower = false;
-        double value = 0, expected = 0, threshold = 0;
-        std::string text;
     };
-    void settle(const Condition& condition, Instant at, std::vector<Signal>& changed);
-    [[nodiscard]] bool is_firing(SignalKind kind, std::string_view subject) const;
-    void learn(const measure::Tally& window, double span_seconds, std::uint64_t requests, std::uint64_t failed);
-    void watch_errors(const measure::Tally& window, std::vector<Signal>& changed);
-    void watch_latency(const measure::Tally& window, std::vector<Signal>& changed);
-    void watch_demand(double requests, double span_seconds, Instant at, std::vector<Signal>& changed);
-    void watch_endpoints(const measure::Tally& window, std::span<const EndpointFacts> endpoints, Share share,
-                         std::vector<Signal>& changed);
-    void watch_shares(std::span<const EndpointFacts> endpoints, Share share, Instant at, std::vector<Signal>& changed);
+    [[nodiscard]] static Look look_of(SignalKind kind, std::string subject = "all");
+    void settle(Look look, std::vector<Signal>& changed);
+    [[nodiscard]] bool is_firing(SignalKind kind) const;
+    void learn(const measure::RouteTally& all, Duration span);
+    [[nodiscard]] Look look_at_errors(const measure::RouteTally& all, Duration span);
+    [[nodiscard]] Look look_at_latency(const measure::RouteTally& all, Duration span);
+    void look_at_demand(Instant at, Duration span, std::vector<Signal>& changed);
+    void follow_endpoints(const measure::Tally& window, Duration span);
+    void look_at_endpoints(std::span<const EndpointFacts> endpoints, Instant at, Duration span,
+                           std::vector<Signal>& changed);
+    [[nodiscard]] Look look_at_shares(std::span<const EndpointFacts> endpoints, Share share, Duration span);
 
     WatchSettings settings_;
-    Baseline usual_;
-    double usual_slow_ = 0.01;                 ///< fraction slower than slow_border_
-    std::size_t slow_border_ = 0;              ///< histogram border near the usual p99; 0 = not learned
-    double errors_sum_ = 0, latency_sum_ = 0;  ///< CUSUMs
-    double recent_errors_ = 0, recent_slow_ = 0, recent_requests_ = 0, recent_rate_ = 0;
-    Duration errors_quiet_{}, latency_quiet_{}, high_{}, low_{}, level_{}, uneven_{}, even_{};
+    Baseline usual_, older_, newer_;  ///< usual = older + newer, each at most half a minute
+    Duration newer_span_{}, learned_{};
+    double usual_rate_ = 0;                                                                   ///< over about a minute
+    double recent_rate_ = 0;                                                                  ///< over about a second
+    double recent_requests_ = 0, recent_failed_ = 0, recent_answered_ = 0, recent_slow_ = 0;  ///< same
+    double errors_sum_ = 0, latency_sum_ = 0;                                                 ///< CUSUMs
+    std::int64_t waiting_slow_ = 0;  ///< as of the previous window
+    std::size_t slow_border_ = 0;    ///< the usual p99; 0 = not learned
+    double usual_slow_ = 0.01;       ///< fraction beyond it
+    Lasting errors_, latency_, high_, low_, uneven_;
     std::vector<PerEndpoint> endpoints_;  ///< by EndpointId
     std::vector<Signal> firing_;
 };

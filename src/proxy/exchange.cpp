@@ -90,11 +90,6 @@ bool Exchange::over_limit() const {
 
 bool Exchange::take_body_start() {
     consumed_ = head_.bytes;
-    if (head_.method == http::Method::connect) {
-        upload_status_ = 405;
-        upload_reason_ = "CONNECT is not offered here";
-        return false;
-    }
     body_ = http::BodyDecoder(head_.framing);
     const BodyPart part = decode_part(body_, client_.in.bytes().subspan(head_.bytes));
     consumed_ += part.consumed;

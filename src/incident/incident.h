@@ -141,7 +141,7 @@ struct Delivery {
 struct Incident {
     std::uint64_t number = 0;
     std::string pool;     ///< empty = more than one, or not known
-    std::string subject;  ///< "change r42", or the subject of the first signal
+    std::string subject;  ///< of the cause once it is named ("change r42"), until then the first signal
     Phase phase = Phase::open;
     bool escalated = false;  ///< a human is needed; a page was asked for
     IncidentSeverity severity = IncidentSeverity::sev4;

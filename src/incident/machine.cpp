@@ -125,6 +125,7 @@ void Machine::name_cause(Incident& incident, Cause cause) {
             break;
         }
     }
+    incident.subject = cause.subject;
     mark(incident, Mark::cause_named, std::move(line), cause.evidence);
     incident.cause = std::move(cause);
     save(incident);

@@ -246,7 +246,8 @@ void Writer::mitigation() {
                                                                 milliseconds(incident_.rollback_took))
                                                   : "");
         if (incident_.rolled_back_to.value != 0)
-            put("{}. The change is frozen: it is refused until somebody releases it with a reason.", ++step);
+            put("{}. A change that was rolled back is frozen: it is refused until somebody releases it with a reason.",
+                ++step);
     }
     if (has(Mark::recovered))
         put("{}. At +{} recovery was proven: {}.", ++step, exact(since(Mark::recovered)),

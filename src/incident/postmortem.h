@@ -67,11 +67,15 @@ struct Traffic {
     std::string host, path;  ///< may be empty
     double rate = 0;         ///< requests/s
 };
-/// The incident as a scenario (docs/formats/scenario.md): the configs before and after, the load there was (at most 8
-/// lines), and what must become of the change: refused if gates were forced, else rolled back as it was. The configs
-/// are Change::before_file and after_file, or "INC-17-before.yaml" and "INC-17-after.yaml" beside it when those are
-/// empty. Nullopt when no change is blamed.
-[[nodiscard]] std::optional<std::string> scenario(const Incident& incident, std::span<const Traffic> traffic,
-                                                  std::uint64_t seed = 1);
+struct ScenarioFacts {
+    double rate = 0;               ///< requests/s of all, used when `traffic` is empty
+    std::vector<Traffic> traffic;  ///< at most 8 are written
+    std::uint64_t seed = 1;
+};
+/// The incident as a scenario (docs/formats/scenario.md): the configs before and after, the load there was, and what
+/// must become of the change: refused if gates were forced, else rolled back as it was. The configs are
+/// Change::before_file and after_file, or "INC-17-before.yaml" and "INC-17-after.yaml" beside it when those are empty.
+/// Nullopt when no change is blamed.
+[[nodiscard]] std::optional<std::string> scenario(const Incident& incident, const ScenarioFacts& facts);
 
 }  // namespace plimsoll::incident

@@ -247,7 +247,7 @@ TEST(Curves, come_from_the_series) {
 TEST(RegressionScenario, is_refused_when_gates_were_forced_and_rolled_back_when_not) {
     Incident incident = sample();
     const std::vector<Traffic> traffic{{"shop.example", "/cart", 200}, {"", "bad path", 120}, {"", "/zero", 0}};
-    const auto forced = scenario(incident, traffic, 7);
+    const auto forced = scenario(incident, {0, traffic, 7});
     ASSERT_TRUE(forced);
     keep("INC-17.scenario", *forced);
     EXPECT_TRUE(has(*forced,
@@ -257,12 +257,13 @@ TEST(RegressionScenario, is_refused_when_gates_were_forced_and_rolled_back_when_
     incident.change->forced.clear();
     incident.change->before_file.clear();
     incident.cause->evidence = "two\nlines";
-    const auto plain = scenario(incident, traffic);
+    const auto plain = scenario(incident, {55, {}, 1});
     EXPECT_TRUE(has(*plain, "\nexpect change rolled_back\n"));
     EXPECT_TRUE(has(*plain, "config INC-17-before.yaml\n"));
     EXPECT_TRUE(has(*plain, "two lines"));
+    EXPECT_TRUE(has(*plain, "\nload 55.00/s for 60s\n"));
     incident.cause->suspect = judge::Suspect::demand;
-    EXPECT_FALSE(scenario(incident, traffic));
+    EXPECT_FALSE(scenario(incident, {55, {}, 1}));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ std::string comment(std::string text) {
 
 }  // namespace
 
-std::optional<std::string> scenario(const Incident& incident, std::span<const Traffic> traffic, std::uint64_t seed) {
+std::optional<std::string> scenario(const Incident& incident, const ScenarioFacts& facts) {
     if (!incident.blames_change()) return std::nullopt;
     const Change& change = *incident.change;
     std::string out = comment(fmt::format("Regression scenario of {}, written from its journal.", incident.id()));
@@ -38,10 +38,12 @@ std::optional<std::string> scenario(const Incident& incident, std::span<const Tr
     for (const Altered& item : incident.cause->items) {
         out += comment(fmt::format("  {} {} -> {}", item.path, item.before, item.after));
     }
-    out += fmt::format("seed {}\nconfig {}\n", seed, file(change.before_file, incident, "before"));
-    std::size_t loads = 0;
+    out += fmt::format("seed {}\nconfig {}\n", facts.seed, file(change.before_file, incident, "before"));
+    std::vector<Traffic> traffic = facts.traffic;
+    if (traffic.empty()) traffic.push_back({"", "", facts.rate});
+    if (traffic.size() > max_loads) traffic.resize(max_loads);
     for (const Traffic& each : traffic) {
-        if (!(each.rate > 0) || !std::isfinite(each.rate) || ++loads > max_loads) continue;
+        if (!(each.rate > 0) || !std::isfinite(each.rate)) continue;
         out += fmt::format("load {:.2f}/s{}{} for 60s\n", each.rate, word("host", each.host), word("path", each.path));
     }
     out += fmt::format("at 10s change {}\n", file(change.after_file, incident, "after"));

@@ -13,7 +13,7 @@
 namespace plimsoll::sim {
 
 struct ReplayOptions {
-    double peak_rate = 0;                         ///< requests/s; 0 = the recording's highest over 10 s
+    double peak_rate = 0;  ///< requests/s; 0 = the recording's highest over 10 s
     std::uint64_t seed = 1;
     Duration longest = std::chrono::seconds(60);  ///< of virtual time, a case
     std::size_t most_requests = 20'000;           ///< a case; keeps a replay with all its cases well below a second

@@ -161,6 +161,7 @@ struct Incident {
     // Not written down: belongs to this process's clock.
     Instant t0;
     Instant asked;          ///< when a diagnosis was last wanted
+    int drafts = 0;         ///< of the postmortem, asked for
     bool restored = false;  ///< came back after a restart, its alerts are forgotten
 
     [[nodiscard]] std::string id() const;  ///< "INC-17"
@@ -177,6 +178,7 @@ struct Incident {
 struct ChangeLive {
     Change change;
     Share share;
+    Instant at = never;  ///< when it did, if that was before now; so in the ones below
 };
 /// The live change passed everything: it is last known good now. Its signals are no longer taken as its doing.
 struct ChangeSettled {
@@ -192,6 +194,7 @@ struct ChangeRejected {
 struct TrialFailed {
     RevisionNumber revision;
     judge::Verdict verdict;
+    Instant at = never;
 };
 /// From judge::Watch, firing or cleared. `pool` as control knows it from the endpoint; may be empty.
 struct SignalSeen {
@@ -214,6 +217,7 @@ struct Mitigated {
     std::string text;
     RevisionNumber to{};  ///< of a rollback; 0 for other means
     Duration took{};
+    Instant at = never;
 };
 struct MitigationFailed {
     std::string incident;
@@ -224,6 +228,7 @@ struct RecoveryChecked {
     std::string incident;
     bool proven = false;
     std::string text;  ///< the numbers: skew, error rate, p99 against their bands, for how long
+    Instant at = never;
 };
 struct Acknowledged {
     std::string incident, who;
@@ -281,7 +286,8 @@ struct WantImpact {
     std::string incident;
     Instant t0;
 };
-/// Recovered: the postmortem can be drafted.
+/// Recovered, and the impact was measured: the postmortem can be drafted. Comes a second time `redraft` later, when the
+/// plots show what came after.
 struct DraftPostmortem {
     std::string incident;
 };
@@ -297,6 +303,7 @@ struct Settings {
     Duration diagnosis_grace =
         std::chrono::seconds(1);                   ///< without a change, nobody is told before a diagnosis or this
     Duration ask_again = std::chrono::seconds(1);  ///< diagnosis (until a cause is named) and impact, while it is open
+    Duration redraft = std::chrono::seconds(30);   ///< after recovery
     Duration relapse = std::chrono::minutes(1);    ///< the same signal again within this reopens the incident
     Duration blame = std::chrono::hours(1);        ///< how long a settled change still is the context of an incident
     double cause_nats = 3;                         ///< a hypothesis is named the cause from this score (odds of 20:1)

@@ -142,8 +142,11 @@ TEST(Incident, a_verified_rollback_informs_and_does_not_page) {
     EXPECT_TRUE(incident.blames_change());
     EXPECT_EQ(incident.rolled_back_to, RevisionNumber{41});
     EXPECT_EQ(world.told_names(), (std::vector<std::string>{"incident.detected low", "incident.recovered low"}));
-    EXPECT_EQ(count<DraftPostmortem>(world.effects), 1u);
+    EXPECT_EQ(count<DraftPostmortem>(world.effects), 0u) << "not before the impact is measured";
+    EXPECT_EQ(count<DraftPostmortem>(world.see(ImpactMeasured{"INC-1", {}})), 1u);
+    EXPECT_EQ(count<DraftPostmortem>(world.see(ImpactMeasured{"INC-1", {}})), 0u);
     world.pass(seconds(120), seconds(1));
+    EXPECT_EQ(count<DraftPostmortem>(world.effects), 2u) << "once more, with what came after";
     EXPECT_EQ(world.told().size(), 2u) << "nothing is said afterwards";
 }
 
@@ -159,6 +162,33 @@ TEST(Incident, marks_count_from_the_change) {
     EXPECT_EQ(world.incident().at(Mark::t0)->at, begin_of_day);
     EXPECT_EQ(world.incident().at(Mark::recovered)->at, begin_of_day + milliseconds(3960));
     EXPECT_FALSE(world.incident().at(Mark::acknowledged));
+}
+
+TEST(Incident, what_is_told_late_is_written_down_as_of_when_it_happened) {
+    World world;
+    world.clock = seconds(10);
+    const auto at = [&](Duration d) { return world.now().instant - world.clock + d; };
+    world.see(ChangeLive{change(), {1}, at(milliseconds(9'990))});
+    world.clock = seconds(20);
+    TrialFailed failed = trial();
+    failed.at = at(milliseconds(19'500));
+    world.see(failed);
+    // Both told at the end, as the rollout reports them.
+    world.clock = seconds(26);
+    world.see(Mitigated{"INC-1", "r41 serves all requests", {41}, milliseconds(2), at(milliseconds(19'600))});
+    world.see(RecoveryChecked{"INC-1", true, "even", at(milliseconds(25'000))});
+    const auto since = [&](Mark mark) { return world.incident().at(mark).value_or(Stamp{}).since_t0; };
+    EXPECT_EQ(since(Mark::detected), milliseconds(9'510));
+    EXPECT_EQ(since(Mark::cause_named), milliseconds(9'510));
+    EXPECT_EQ(since(Mark::mitigated), milliseconds(9'610));
+    EXPECT_EQ(since(Mark::recovered), milliseconds(15'010));
+    EXPECT_EQ(world.incident().at(Mark::t0)->at, begin_of_day + milliseconds(9'990));
+    EXPECT_EQ(world.incident().at(Mark::mitigated)->at, begin_of_day + milliseconds(19'600));
+    // Never before what it follows, never after it was told.
+    world.see(ChangeLive{change(43), {1}, at(seconds(99))});
+    world.see(trial(43));
+    world.see(Mitigated{"INC-2", "m", {42}, {}, at(seconds(1))});
+    EXPECT_EQ(world.incident(1).at(Mark::mitigated)->since_t0, Duration{0});
 }
 
 TEST(Incident, the_change_swallows_the_symptoms_of_its_pools) {
@@ -514,16 +544,18 @@ RC_GTEST_PROP(Incident, any_course_keeps_its_promises, (std::uint64_t seed)) {
         world.clock += Duration{static_cast<std::int64_t>(random.below(3'000'000'000))};
         const std::string id = "INC-" + std::to_string(1 + random.below(3));
         const auto kind = static_cast<SignalKind>(random.below(7));
+        const Instant any =
+            random.chance(0.5) ? never : Instant{static_cast<std::int64_t>(random.below(400'000'000'000))};
         const std::string pool = random.chance(0.5) ? "web" : "";
         switch (random.below(12)) {
-            case 0: world.see(ChangeLive{change(40 + random.below(3)), {0.5}}); break;
+            case 0: world.see(ChangeLive{change(40 + random.below(3)), {0.5}, any}); break;
             case 1: world.see(ChangeSettled{{40 + random.below(3)}}); break;
             case 2: world.see(trial(40 + random.below(3))); break;
             case 3: world.see(signal(kind, "all", pool)); break;
             case 4: world.see(signal(kind, "all", pool, false)); break;
             case 5: world.see(diagnosis(id, static_cast<Suspect>(random.below(5)), "s", 10 * random.uniform())); break;
-            case 6: world.see(Mitigated{id, "m", {random.below(40)}, {}}); break;
-            case 7: world.see(RecoveryChecked{id, random.chance(0.5), "r"}); break;
+            case 6: world.see(Mitigated{id, "m", {random.below(40)}, {}, any}); break;
+            case 7: world.see(RecoveryChecked{id, random.chance(0.5), "r", any}); break;
             case 8: world.see(delivered(id, random.chance(0.5) ? 200 : 0)); break;
             case 9: world.see(Acknowledged{id, "ada"}); break;
             case 10: world.see(Reviewed{id, "ada"}); break;

@@ -138,7 +138,7 @@ void Machine::recover(Incident& incident, std::string proof) {
     effects_.push_back(WantImpact{incident.id(), incident.t0});
     effects_.push_back(Notify{Event::incident_recovered, Urgency::low, incident.id(), std::nullopt,
                               fmt::format("{} recovered: {}", incident.id(), incident.recovery_proof)});
-    effects_.push_back(DraftPostmortem{incident.id()});
+    incident.drafts = 0;
     save(incident);
 }
 
@@ -157,7 +157,17 @@ void Machine::relapse(Incident& incident, const Alert& alert) {
 
 // ---- changes ----
 
+/// The end of what is known of the course so far; what people and webhooks do runs beside it.
+Instant Machine::latest_mark(const Incident& incident) {
+    Duration latest{};
+    for (const Mark each : {Mark::detected, Mark::mitigated, Mark::recovered}) {
+        if (incident.at(each)) latest = std::max(latest, incident.at(each)->since_t0);
+    }
+    return incident.t0 + latest;
+}
+
 void Machine::operator()(const ChangeLive& seen) {
+    happened(seen.at, {INT64_MIN});
     if (state_.live && state_.live->change.revision == seen.change.revision) {
         state_.live->share = seen.share;
     } else {
@@ -198,6 +208,7 @@ void Machine::operator()(const TrialFailed& seen) {
         change.revision = seen.revision;
         state_.live = State::Live{std::move(change), now_, {}, false, {}};
     }
+    happened(seen.at, state_.live->applied.instant);
     const auto found = std::ranges::find_if(state_.incidents, [&](const Incident& each) {
         return each.is_open() && each.change && each.change->revision == seen.revision &&
                (!each.cause || each.blames_change());
@@ -242,20 +253,24 @@ void Machine::operator()(const ImpactMeasured& seen) {
     if (incident == nullptr || incident->phase == Phase::reviewed) return;
     incident->impact = seen.impact;
     const IncidentSeverity now = severity(seen.impact);
-    const bool final = incident->phase == Phase::recovered;
-    if (now != incident->severity) {
+    const bool changed = now != incident->severity;
+    incident->severity = now;
+    if (changed) {
         log(*incident, "impact",
             fmt::format("{}: {} of {} requests failed", name(now), seen.impact.failed, seen.impact.requests));
-        incident->severity = now;
-    } else if (!final) {
-        return;
     }
-    save(*incident);
+    const bool final = incident->phase == Phase::recovered;
+    if (changed || final) save(*incident);
+    if (final && incident->drafts == 0) {
+        incident->drafts = 1;
+        effects_.push_back(DraftPostmortem{incident->id()});
+    }
 }
 
 void Machine::operator()(const Mitigated& seen) {
     Incident* incident = find(seen.incident);
     if (incident == nullptr || incident->phase != Phase::open) return;
+    happened(seen.at, latest_mark(*incident));
     incident->phase = Phase::mitigated;
     incident->rolled_back_to = seen.to;
     incident->rollback_took = seen.took;
@@ -278,6 +293,7 @@ void Machine::operator()(const MitigationFailed& seen) {
 void Machine::operator()(const RecoveryChecked& seen) {
     Incident* incident = find(seen.incident);
     if (incident == nullptr || !incident->is_open()) return;
+    happened(seen.at, latest_mark(*incident));
     if (seen.proven) return recover(*incident, seen.text);
     const std::string line = fmt::format("not recovered yet: {}", seen.text);
     if (incident->lines.empty() || incident->lines.back().text != line) log(*incident, "recovery", line);
@@ -354,6 +370,7 @@ void Machine::watch(Incident& incident) {
 }
 
 void Machine::pass_time() {
+    now_ = arrived_;
     // By index: firing an alert may open an incident, and nothing here adds or removes alerts.
     for (std::size_t i = 0; i < state_.alerts.size(); ++i) move(state_.alerts[i]);
     for (Incident& incident : state_.incidents) {
@@ -364,6 +381,13 @@ void Machine::pass_time() {
         const Incident* incident = find(alert.incident);
         return incident == nullptr || !incident->is_open();
     });
+    for (Incident& incident : state_.incidents) {
+        if (incident.phase == Phase::recovered && incident.drafts < 2 && !incident.restored &&
+            since(incident, Mark::recovered) >= state_.settings.redraft) {
+            incident.drafts = 2;
+            effects_.push_back(DraftPostmortem{incident.id()});
+        }
+    }
     const auto& live = state_.live;
     if (live && live->settled && now_.instant - live->settled_at >= state_.settings.blame) state_.live.reset();
 }

@@ -14,7 +14,8 @@ namespace plimsoll::incident {
 /// One step: applies an observation, then the passing of time, to a state that it does not own.
 class Machine {
 public:
-    Machine(State& state, std::vector<Effect>& effects, Now now) : state_(state), effects_(effects), now_(now) {}
+    Machine(State& state, std::vector<Effect>& effects, Now now)
+        : state_(state), effects_(effects), arrived_(now), now_(now) {}
 
     void operator()(const ChangeLive& seen);
     void operator()(const ChangeSettled& seen);
@@ -51,6 +52,14 @@ private:
     bool mark(Incident& incident, Mark mark, std::string line, std::string evidence = {});
     void save(const Incident& incident) { effects_.push_back(Save{incident.id()}); }
 
+    /// Writes down what follows as of `at`, within [not_before, when the observation came].
+    void happened(Instant at, Instant not_before) {
+        const Instant when =
+            at == never ? arrived_.instant : std::clamp(at, std::min(not_before, arrived_.instant), arrived_.instant);
+        now_ = {when, arrived_.wall + (when - arrived_.instant)};
+    }
+    [[nodiscard]] static Instant latest_mark(const Incident& incident);
+
     Incident& open(std::string pool, std::string subject, std::string line, bool change_at_hand);
     void begin_at(Incident& incident, Instant t0, std::string line);
     void tell_detected(Incident& incident);
@@ -70,7 +79,8 @@ private:
 
     State& state_;
     std::vector<Effect>& effects_;
-    Now now_;
+    Now arrived_;  ///< when the observation came
+    Now now_;      ///< when it happened: what is written down
 };
 
 /// "r42"

@@ -21,11 +21,14 @@ namespace plimsoll::check {
 /// check_config(after) nor judge_forecast.
 [[nodiscard]] Findings check_change(const config::Config& before, const config::Document& after, const LiveState& live);
 
-/// One rule of the tables, for documentation: code, what it looks for, the outages it rests on.
+/// One code of a finding, for documentation: what it looks for, the outages it rests on.
 struct RuleSummary {
     std::string_view code, looks_for, evidence;
 };
+/// All codes that this room can report, by code.
 [[nodiscard]] std::vector<RuleSummary> rules();
+/// The same as the table of docs/formats/findings.md.
+[[nodiscard]] std::string rules_table();
 
 /// Everything known about a proposed change before it takes traffic.
 struct Plan {

@@ -185,7 +185,25 @@ void simulated(Judge& judge) {
     }
 }
 
+constexpr RuleSummary codes[] = {
+    {"P400-no-data", "no recorded traffic: nothing is known of the load",
+     "the worst complaint about canary tools: no data passed"},
+    {"P401-overload", "an endpoint above the utilisation cap at recorded peak, and worse off than now",
+     "the originating incident; Cloudflare 2020-07-17"},
+    {"P401-still-overloaded", "an endpoint above the cap, no worse than now", "metastable overload"},
+    {"P401-capacity-unknown", "more load on an endpoint whose capacity is not declared", "the originating incident"},
+    {"P401-pool-changed", "recorded requests that change pool", "for review"},
+    {"P404-no-endpoint", "requests that would find nobody", "envoy gateway #854: weight total 0 accepted"},
+    {"P406-route-lost", "recorded requests that would match no route", "NPM 2014; GCLB 2023"},
+    {"P418-simulated-failures", "replayed requests fail more often, beyond noise", "replay"},
+    {"P418-simulated-slow", "replayed requests are slow more often, beyond noise", "replay"},
+    {"P418-worse-under-fault", "the same fault harms more than under the revision in force",
+     "least-connection sinkholes; retry storms"},
+};
+
 }  // namespace
+
+std::span<const RuleSummary> forecast_codes() { return codes; }
 
 Findings judge_forecast(const Forecast& forecast, const config::Guard& guard, const config::Document* after) {
     Judge judge{forecast, guard, after, {}};

@@ -264,30 +264,41 @@ void weights_unknown(const Change& change, Findings& findings) {
     }
 }
 
+constexpr RuleSummary one_more_may_fail_codes[] = {
+    {"P402-n-plus-1", "with one endpoint gone the rest stay under the cap at recorded peak",
+     "AWS 74876-2; Yu, SIGCOMM 2024"}};
+constexpr RuleSummary floor_lowered_codes[] = {
+    {"P402-floor-lowered", "the floor under health checks sinks", "AWS 74876-2: min-healthy removed, 84 min"}};
+constexpr RuleSummary nobody_usable_codes[] = {
+    {"P404-nobody-usable", "a pool whose endpoints are all out now", "a drain while the others are down"}};
+constexpr RuleSummary most_endpoints_removed_codes[] = {
+    {"P404-most-endpoints-removed", "most of a pool removed without evidence that the rest suffices",
+     "GCLB 2023; envoy #13072; a selector that matched 2 of 10"}};
+constexpr RuleSummary most_routes_removed_codes[] = {
+    {"P404-most-routes-removed", "most routes removed", "GCLB 2023: empty configs"}};
+constexpr RuleSummary listeners_gone_codes[] = {{"P404-listener-gone", "a listener's address goes away", "GCLB 2023"}};
+constexpr RuleSummary removed_with_traffic_codes[] = {{"P407-removed-with-traffic",
+                                                       "an endpoint that carries traffic is removed or drained",
+                                                       "envoy #7218; rancher #24558"}};
+constexpr RuleSummary survivors_of_ejection_codes[] = {
+    {"P412-survivors", "load on the survivors after the largest allowed ejection", "AFD 2025"}};
+constexpr RuleSummary weights_against_capacity_codes[] = {{"P415-weights-against-capacity",
+                                                           "weights that fill one endpoint while others idle",
+                                                           "argo-rollouts #3888; the originating incident"}};
+constexpr RuleSummary weights_unknown_codes[] = {
+    {"P415-uneven-unknown", "concentration where neither capacity nor traffic is known", "the originating incident"}};
+
 constexpr std::array table{
-    ChangeRule{{"P402-n-plus-1", "with one endpoint gone the rest stay under the cap at recorded peak",
-                "AWS 74876-2; Yu, SIGCOMM 2024"},
-               one_more_may_fail},
-    ChangeRule{
-        {"P402-floor-lowered", "the floor under health checks sinks", "AWS 74876-2: min-healthy removed, 84 min"},
-        floor_lowered},
-    ChangeRule{{"P404-nobody-usable", "a pool whose endpoints are all out now", "Slack 2020-05-12"}, nobody_usable},
-    ChangeRule{{"P404-most-endpoints-removed", "most of a pool removed without evidence that the rest suffices",
-                "GCLB 2023; envoy #13072; a selector that matched 2 of 10"},
-               most_endpoints_removed},
-    ChangeRule{{"P404-most-routes-removed", "most routes removed", "GCLB 2023: empty configs"}, most_routes_removed},
-    ChangeRule{{"P404-listener-gone", "a listener's address goes away", "GCLB 2023"}, listeners_gone},
-    ChangeRule{{"P407-removed-with-traffic", "an endpoint that carries traffic is removed or drained",
-                "envoy #7218; rancher #24558"},
-               removed_with_traffic},
-    ChangeRule{{"P412-survivors", "load on the survivors after the largest allowed ejection", "AFD 2025"},
-               survivors_of_ejection},
-    ChangeRule{{"P415-weights-against-capacity", "weights that fill one endpoint while others idle",
-                "argo-rollouts #3888; the originating incident"},
-               weights_against_capacity},
-    ChangeRule{{"P415-uneven-unknown", "concentration where neither capacity nor traffic is known",
-                "the originating incident"},
-               weights_unknown},
+    ChangeRule{one_more_may_fail_codes, one_more_may_fail},
+    ChangeRule{floor_lowered_codes, floor_lowered},
+    ChangeRule{nobody_usable_codes, nobody_usable},
+    ChangeRule{most_endpoints_removed_codes, most_endpoints_removed},
+    ChangeRule{most_routes_removed_codes, most_routes_removed},
+    ChangeRule{listeners_gone_codes, listeners_gone},
+    ChangeRule{removed_with_traffic_codes, removed_with_traffic},
+    ChangeRule{survivors_of_ejection_codes, survivors_of_ejection},
+    ChangeRule{weights_against_capacity_codes, weights_against_capacity},
+    ChangeRule{weights_unknown_codes, weights_unknown},
 };
 
 }  // namespace

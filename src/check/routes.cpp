@@ -1,10 +1,10 @@
 #include "check/routes.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <unordered_map>
-
-#include "snapshot/snapshot.h"
+#include <utility>
 
 namespace plimsoll::check {
 
@@ -23,6 +23,29 @@ std::string trimmed(std::string path) {
 
 /// '\n' cannot stand in a host or a path. "=" marks exact paths, "^" prefixes.
 std::string key(const std::string& host, char kind, const std::string& path) { return host + '\n' + kind + path; }
+
+/// A match in the one form that is compared: lower-case host (empty = any), path without the prefix's last '/'.
+struct Shape {
+    std::string host, path;
+    bool exact = false;
+};
+
+Shape shape(const config::Match& match) {
+    return {match.host ? lower(*match.host) : std::string(),
+            match.path ? *match.path : trimmed(match.path_prefix.value_or("")), match.path.has_value()};
+}
+
+bool within(const std::string& path, const std::string& prefix) {
+    return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
+}
+
+bool overlap(const Shape& a, const Shape& b) {
+    if (!a.host.empty() && !b.host.empty() && a.host != b.host) return false;
+    if (a.exact && b.exact) return a.path == b.path;
+    if (a.exact) return within(a.path, b.path);
+    if (b.exact) return within(b.path, a.path);
+    return within(a.path, b.path) || within(b.path, a.path);
+}
 
 }  // namespace
 
@@ -58,14 +81,40 @@ std::vector<std::optional<std::size_t>> covered_by(const std::vector<config::Rou
     return out;
 }
 
-bool overlap(const config::Match& a, const config::Match& b) {
-    if (a.host && b.host && lower(*a.host) != lower(*b.host)) return false;
-    // The narrower path is itself a request that both see, if any is.
-    const auto narrowest = [](const config::Match& m) {
-        return m.path ? *m.path : trimmed(m.path_prefix.value_or(""));
+bool overlap(const config::Match& a, const config::Match& b) { return overlap(shape(a), shape(b)); }
+
+std::vector<Swapped> swapped(const std::vector<config::Route>& before, const std::vector<config::Route>& after,
+                             std::size_t most) {
+    std::unordered_map<std::string_view, std::size_t> old_position;
+    for (std::size_t i = 0; i < before.size(); ++i) old_position.emplace(before[i].name, i);
+
+    struct Seen {
+        std::size_t index, was;
+        Shape shape;
     };
-    return (snapshot::path_matches(a, narrowest(b)) && snapshot::path_matches(b, narrowest(b))) ||
-           (snapshot::path_matches(a, narrowest(a)) && snapshot::path_matches(b, narrowest(a)));
+    std::vector<Swapped> out;
+    std::map<std::string, std::vector<Seen>> by_host;  // "" = any host; ordered, so that `most` cuts the same always
+    for (std::size_t j = 0; j < after.size(); ++j) {
+        const auto was = old_position.find(after[j].name);
+        if (was == old_position.end()) continue;
+        const Seen here{j, was->second, shape(after[j].match)};
+        const auto compare = [&](const std::vector<Seen>& earlier) {
+            for (const Seen& other : earlier) {
+                if (out.size() >= most) return;
+                if (other.was < here.was || after[other.index].pool == after[j].pool) continue;
+                if (overlap(other.shape, here.shape)) out.push_back({other.index, j});
+            }
+        };
+        if (here.shape.host.empty()) {
+            for (const auto& [host, earlier] : by_host) compare(earlier);
+        } else {
+            compare(by_host[here.shape.host]);
+            compare(by_host[{}]);
+        }
+        by_host[here.shape.host].push_back(here);
+    }
+    std::ranges::sort(out, {}, [](const Swapped& s) { return std::pair(s.first, s.second); });
+    return out;
 }
 
 }  // namespace plimsoll::check

@@ -14,4 +14,14 @@ namespace plimsoll::check {
 /// Whether some request satisfies both.
 [[nodiscard]] bool overlap(const config::Match& a, const config::Match& b);
 
+/// Two routes of `after`, by index, the first of which came later in `before`.
+struct Swapped {
+    std::size_t first = 0, second = 0;
+    friend bool operator==(const Swapped&, const Swapped&) = default;
+};
+/// Pairs of routes (by name) that changed places, overlap and lead to different pools; at most `most`. Looks only at
+/// pairs whose hosts can be the same, so a table of many hosts costs little.
+[[nodiscard]] std::vector<Swapped> swapped(const std::vector<config::Route>& before,
+                                           const std::vector<config::Route>& after, std::size_t most);
+
 }  // namespace plimsoll::check

@@ -40,10 +40,20 @@ std::string pool_path(const config::Pool& pool, std::string_view key) {
 
 std::vector<RuleSummary> rules() {
     std::vector<RuleSummary> out;
-    for (const StaticRule& rule : static_rules()) out.push_back(rule.summary);
-    for (const ChangeRule& rule : pool_change_rules()) out.push_back(rule.summary);
-    for (const ChangeRule& rule : setting_change_rules()) out.push_back(rule.summary);
+    const auto add = [&](std::span<const RuleSummary> codes) { out.insert(out.end(), codes.begin(), codes.end()); };
+    for (const StaticRule& rule : static_rules()) add(rule.codes);
+    for (const ChangeRule& rule : pool_change_rules()) add(rule.codes);
+    for (const ChangeRule& rule : setting_change_rules()) add(rule.codes);
+    add(forecast_codes());
     std::ranges::sort(out, {}, &RuleSummary::code);
+    return out;
+}
+
+std::string rules_table() {
+    std::string out = "| code | what it looks for | rests on |\n|---|---|---|\n";
+    for (const RuleSummary& rule : rules()) {
+        out += fmt::format("| `{}` | {} | {} |\n", rule.code, rule.looks_for, rule.evidence);
+    }
     return out;
 }
 

@@ -22,17 +22,19 @@ struct Change {
 };
 
 struct StaticRule {
-    RuleSummary summary;
+    std::span<const RuleSummary> codes;
     void (*run)(const config::Document&, Findings&);
 };
 struct ChangeRule {
-    RuleSummary summary;
+    std::span<const RuleSummary> codes;
     void (*run)(const Change&, Findings&);
 };
 
 [[nodiscard]] std::span<const StaticRule> static_rules();
 [[nodiscard]] std::span<const ChangeRule> pool_change_rules();     ///< endpoints, weights, capacity
 [[nodiscard]] std::span<const ChangeRule> setting_change_rules();  ///< routes, timeouts, retries, health, limits
+
+[[nodiscard]] std::span<const RuleSummary> forecast_codes();  ///< of judge_forecast
 
 /// Appends a finding with the place of `path` in `document`.
 void report(Findings& findings, const config::Document& document, Severity severity, std::string_view code,

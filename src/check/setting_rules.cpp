@@ -5,7 +5,6 @@
 #include <array>
 #include <cmath>
 #include <set>
-#include <unordered_map>
 
 #include "check/routes.h"
 #include "check/rules.h"
@@ -76,23 +75,13 @@ void order_of_overlapping(const Change& change, Findings& findings) {
     const bool reordered =
         std::ranges::any_of(change.differences, [](const auto& d) { return d.path == "routes.order"; });
     if (!reordered) return;
-    std::unordered_map<std::string_view, std::size_t> position;
-    for (std::size_t i = 0; i < change.before.routes.size(); ++i) position.emplace(change.before.routes[i].name, i);
     const auto& routes = change.after.config.routes;
-    std::size_t told = 0;
-    for (std::size_t j = 1; j < routes.size() && told < most_examples; ++j) {
-        const auto second = position.find(routes[j].name);
-        if (second == position.end()) continue;
-        for (std::size_t i = 0; i < j && told < most_examples; ++i) {
-            const auto first = position.find(routes[i].name);
-            if (first == position.end() || first->second < second->second || routes[i].pool == routes[j].pool) continue;
-            if (!overlap(routes[i].match, routes[j].match)) continue;
-            ++told;
-            report(findings, change.after, Severity::error, "P405-order", fmt::format("routes[{}]", i),
-                   fmt::format("{} now comes before {}: requests that fit both go to pool {} instead of {}",
-                               routes[i].name, routes[j].name, routes[i].pool, routes[j].pool),
-                   "keep their order, or make their matches disjoint");
-        }
+    for (const Swapped& pair : swapped(change.before.routes, routes, most_examples)) {
+        const auto &first = routes[pair.first], &second = routes[pair.second];
+        report(findings, change.after, Severity::error, "P405-order", fmt::format("routes[{}]", pair.first),
+               fmt::format("{} now comes before {}: requests that fit both go to pool {} instead of {}", first.name,
+                           second.name, first.pool, second.pool),
+               "keep their order, or make their matches disjoint");
     }
 }
 
@@ -324,46 +313,52 @@ void connections_fill(const Change& change, Findings& findings) {
     }
 }
 
+constexpr RuleSummary now_default_codes[] = {{"P403-now-default", "a deleted key whose default applies now",
+                                              "AWS 74876-2: a removed setting fell back to a low default"}};
+constexpr RuleSummary at_start_only_codes[] = {
+    {"P403-at-start-only", "items that a rollout does not apply", "accepted, but not applied"}};
+constexpr RuleSummary newly_unreachable_codes[] = {
+    {"P405-newly-unreachable", "a route that this change hides", "skipper #436, #954; ingress-nginx #10820"}};
+constexpr RuleSummary order_of_overlapping_codes[] = {{"P405-order",
+                                                       "overlapping routes to different pools that change places",
+                                                       "terraform #27139: order is meaning and diffs hide it"}};
+constexpr RuleSummary timeout_below_observed_codes[] = {
+    {"P409-timeout-below-observed", "timeouts below the recorded p99 of some path", "haproxy #1236"}};
+constexpr RuleSummary keepalive_raised_codes[] = {{"P409-keepalive-raised",
+                                                   "kept connections that may outlive the servers' patience",
+                                                   "LB idle must be below server keep-alive"}};
+constexpr RuleSummary amplification_raised_codes[] = {
+    {"P410-amplification-raised", "retries that may multiply load more than before",
+     "SRE book; metastable retry storms"},
+    {"P410-budget-void", "min_per_second so high that the budget bounds nothing", "SRE book, retry budgets"}};
+constexpr RuleSummary replays_writes_codes[] = {
+    {"P410-replays-writes", "writes in the recording that would be sent again", "Twilio billing 2013"}};
+constexpr RuleSummary health_too_tight_codes[] = {
+    {"P411-health-too-tight", "probe timeout within the recorded tail", "Chef 2014"}};
+constexpr RuleSummary health_changed_codes[] = {
+    {"P411-probe-changed", "another probe for every server at once", "Stack Exchange 2016; kubeflow #3014"},
+    {"P411-health-off", "active probing is switched off", "servers that only failing requests show"}};
+constexpr RuleSummary sizes_below_recorded_codes[] = {
+    {"P416-size-below-recorded", "size limits below recorded p99.9", "replay of recorded sizes"}};
+constexpr RuleSummary concurrency_below_need_codes[] = {
+    {"P416-concurrency-below-need", "max_in_flight below rate x service time", "Little 1961; openlibrary #10351"}};
+constexpr RuleSummary connections_fill_codes[] = {
+    {"P416-connections-fill", "arrival x idle_timeout above max_connections", "slow fill after a longer keep-alive"}};
+
 constexpr std::array table{
-    ChangeRule{{"P403-now-default", "a deleted key whose default applies now",
-                "AWS 74876-2: a removed setting fell "
-                "back to a low default"},
-               now_default},
-    ChangeRule{{"P403-at-start-only", "items that a rollout does not apply", "accepted, but not applied"},
-               at_start_only},
-    ChangeRule{{"P405-newly-unreachable", "a route that this change hides", "skipper #436, #954; ingress-nginx #10820"},
-               newly_unreachable},
-    ChangeRule{{"P405-order", "overlapping routes to different pools that change places",
-                "terraform #27139: order is "
-                "meaning and diffs hide it"},
-               order_of_overlapping},
-    ChangeRule{{"P409-timeout-below-observed", "timeouts below the recorded p99 of some path", "haproxy #1236"},
-               timeout_below_observed},
-    ChangeRule{{"P409-keepalive-raised", "kept connections that may outlive the servers' patience",
-                "LB idle must be "
-                "below server keep-alive"},
-               keepalive_raised},
-    ChangeRule{{"P410-amplification-raised", "retries that may multiply load more than before",
-                "SRE book; metastable "
-                "retry storms"},
-               amplification_raised},
-    ChangeRule{{"P410-replays-writes", "writes in the recording that would be sent again", "Twilio billing 2013"},
-               replays_writes},
-    ChangeRule{{"P411-health-too-tight", "probe timeout within the recorded tail", "Chef 2014"}, health_too_tight},
-    ChangeRule{{"P411-probe-changed", "another probe for every server at once, or none",
-                "Stack Exchange 2016; kubeflow "
-                "#3014"},
-               health_changed},
-    ChangeRule{{"P416-size-below-recorded", "size limits below recorded p99.9", "replay of recorded sizes"},
-               sizes_below_recorded},
-    ChangeRule{{"P416-concurrency-below-need", "max_in_flight below rate x service time",
-                "Little 1961; openlibrary "
-                "#10351"},
-               concurrency_below_need},
-    ChangeRule{{"P416-connections-fill", "arrival x idle_timeout above max_connections",
-                "slow fill after a longer "
-                "keep-alive"},
-               connections_fill},
+    ChangeRule{now_default_codes, now_default},
+    ChangeRule{at_start_only_codes, at_start_only},
+    ChangeRule{newly_unreachable_codes, newly_unreachable},
+    ChangeRule{order_of_overlapping_codes, order_of_overlapping},
+    ChangeRule{timeout_below_observed_codes, timeout_below_observed},
+    ChangeRule{keepalive_raised_codes, keepalive_raised},
+    ChangeRule{amplification_raised_codes, amplification_raised},
+    ChangeRule{replays_writes_codes, replays_writes},
+    ChangeRule{health_too_tight_codes, health_too_tight},
+    ChangeRule{health_changed_codes, health_changed},
+    ChangeRule{sizes_below_recorded_codes, sizes_below_recorded},
+    ChangeRule{concurrency_below_need_codes, concurrency_below_need},
+    ChangeRule{connections_fill_codes, connections_fill},
 };
 
 }  // namespace

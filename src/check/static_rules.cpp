@@ -167,28 +167,47 @@ void ejection_ceiling(const Document& document, Findings& findings) {
     }
 }
 
+constexpr RuleSummary unreachable_routes_codes[] = {
+    {"P405-unreachable-route", "a route that an earlier one hides", "Istio IST0130/0131; skipper #954"},
+    {"P405-duplicate-route", "a route that repeats an earlier one",
+     "contour #640: one duplicate removed a whole domain"}};
+constexpr RuleSummary unused_pools_codes[] = {{"P406-unused-pool", "a pool that no route names", "Istio IST0101"}};
+constexpr RuleSummary timeout_order_codes[] = {
+    {"P409-timeout-order", "connect <= per_try <= total", "haproxy #1236; istio #26302"}};
+constexpr RuleSummary keepalive_codes[] = {{"P409-keepalive", "kept connections outlive the servers' patience",
+                                            "resets without an entry in any server's log, worst at night"}};
+constexpr RuleSummary retry_amplification_codes[] = {
+    {"P410-retry-amplification", "retries that may add half the load again or more",
+     "SRE book: 4 attempts at 3 layers = 64"},
+    {"P410-retry-unbounded", "more than two attempts with a budget above one retry per request",
+     "metastable retry storms; nothing recovers by itself"}};
+constexpr RuleSummary retry_time_codes[] = {{"P410-retry-time", "attempts x per_try <= total", "SRE book, deadlines"}};
+constexpr RuleSummary non_idempotent_codes[] = {
+    {"P410-non-idempotent", "writes that may be carried out twice", "Twilio billing 2013"}};
+constexpr RuleSummary health_shape_codes[] = {
+    {"P411-fall-1", "a single bad probe that takes a server out", "Chef 2014: very low health-check timeouts"},
+    {"P411-probe-overlap", "a probe that may outlast its interval", "Chef 2014"},
+    {"P411-slow-to-notice", "a dead server noticed after more than a minute",
+     "the time to notice is the time it harms"}};
+constexpr RuleSummary panic_floor_codes[] = {
+    {"P411-no-floor", "health checks without a panic floor", "AWS 74876-2: the floor was removed"}};
+constexpr RuleSummary sinkhole_codes[] = {
+    {"P412-sinkhole", "least_request that feeds a fast failure", "SRE book; AWS Builders' Library"}};
+constexpr RuleSummary ejection_ceiling_codes[] = {
+    {"P412-ejection-ceiling", "ejection of more than half", "AFD 2025: dropped nodes overloaded the rest"}};
+
 constexpr std::array table{
-    StaticRule{{"P405-unreachable-route", "a route that an earlier one hides, or repeats",
-                "Istio IST0130/0131; skipper #954; contour #640: one duplicate removed a whole domain"},
-               unreachable_routes},
-    StaticRule{{"P406-unused-pool", "a pool that no route names", "Istio IST0101"}, unused_pools},
-    StaticRule{{"P409-timeout-order", "connect <= per_try <= total", "haproxy #1236; istio #26302"}, timeout_order},
-    StaticRule{{"P409-keepalive", "kept connections outlive the servers' patience",
-                "resets without an entry in any server's log, worst at night"},
-               keepalive},
-    StaticRule{{"P410-retry-amplification", "retries x budget; attempts with budget above 1 are refused",
-                "SRE book: 4 attempts at 3 layers = 64; metastable retry storms"},
-               retry_amplification},
-    StaticRule{{"P410-retry-time", "attempts x per_try <= total", "SRE book, deadlines"}, retry_time},
-    StaticRule{{"P410-non-idempotent", "writes that may be carried out twice", "Twilio billing 2013"}, non_idempotent},
-    StaticRule{{"P411-fall-1", "health checks that flap or sleep", "Chef 2014: very low health-check timeouts"},
-               health_shape},
-    StaticRule{{"P411-no-floor", "health checks without a panic floor", "AWS 74876-2: the floor was removed"},
-               panic_floor},
-    StaticRule{{"P412-sinkhole", "least_request that feeds a fast failure", "SRE book; AWS Builders' Library"},
-               sinkhole},
-    StaticRule{{"P412-ejection-ceiling", "ejection of more than half", "AFD 2025: dropped nodes overloaded the rest"},
-               ejection_ceiling},
+    StaticRule{unreachable_routes_codes, unreachable_routes},
+    StaticRule{unused_pools_codes, unused_pools},
+    StaticRule{timeout_order_codes, timeout_order},
+    StaticRule{keepalive_codes, keepalive},
+    StaticRule{retry_amplification_codes, retry_amplification},
+    StaticRule{retry_time_codes, retry_time},
+    StaticRule{non_idempotent_codes, non_idempotent},
+    StaticRule{health_shape_codes, health_shape},
+    StaticRule{panic_floor_codes, panic_floor},
+    StaticRule{sinkhole_codes, sinkhole},
+    StaticRule{ejection_ceiling_codes, ejection_ceiling},
 };
 
 }  // namespace

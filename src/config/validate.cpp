@@ -76,9 +76,18 @@ void routes(const Config& config, Report& report) {
     }
 }
 
+/// The listener that would take a connection to `address`: the same one, or every address of this machine.
+const Listener* own_listener(const Config& config, const Address& address) {
+    const bool loopback = address.host.starts_with("127.") || address.host == "::1";
+    for (const Listener& listener : config.listeners) {
+        if (listener.address.port != address.port || address.port == 0) continue;
+        const bool everywhere = listener.address.host == "0.0.0.0" || listener.address.host == "::";
+        if (listener.address == address || (loopback && everywhere)) return &listener;
+    }
+    return nullptr;
+}
+
 void pools(const Config& config, Report& report) {
-    std::unordered_map<std::string, std::string_view> ours;
-    for (const Listener& listener : config.listeners) ours.emplace(text(listener.address), listener.name);
     for (const Pool& pool : config.pools) {
         const std::string path = "pools." + pool.name;
         std::unordered_map<std::string, std::size_t> addresses, names;
@@ -98,9 +107,9 @@ void pools(const Config& config, Report& report) {
                 report.error("P201-duplicate-name", item + ".name",
                              fmt::format("\"{}\" is endpoints[{}] of this pool already", endpoint.name, first->second));
             }
-            if (const auto own = ours.find(address); own != ours.end()) {
+            if (const Listener* own = own_listener(config, endpoint.address); own != nullptr) {
                 report.error("P208-loop", item + ".address",
-                             fmt::format("{} is our own listener \"{}\"", address, own->second),
+                             fmt::format("{} is our own listener \"{}\"", address, own->name),
                              "requests would come back to us for ever");
             }
         }

@@ -97,7 +97,7 @@ void Client::tell(std::uint16_t status, Cause cause) {
     outcome.first_byte = outcome.total = core.now() - started;
     outcome.request_head_bytes = static_cast<std::uint32_t>(in.view().size());
     outcome.response_head_bytes = static_cast<std::uint32_t>(status == 0 ? 0 : out.size());
-    outcome.client_key = outcome.affinity_key = key;
+    outcome.client_key = key;
     outcome.client = address;
     core.observe(outcome, {});
 }

@@ -29,7 +29,8 @@ Exchange::Exchange(Client& client)
       core_(client.core),
       head_(client.parser.head()),
       asker_(asker(client)),
-      arm_(snapshot::choose_arm(core_.resident, asker_.key, core_.now())),
+      request_key_(core_.random.next()),
+      arm_(snapshot::choose_arm(core_.resident, request_key_, core_.now())),
       pinned_(core_.revisions, slot_for(core_, arm_)),
       upload_in_(core_.blocks) {
     core_.exchanges.add(*this);
@@ -64,7 +65,8 @@ void Exchange::begin() {
     outcome_.worker = core_.settings.index;
     outcome_.started = client_.started;
     outcome_.request_head_bytes = static_cast<std::uint32_t>(head_.bytes);
-    outcome_.client_key = outcome_.affinity_key = asker_.key;
+    outcome_.client_key = asker_.key;
+    outcome_.affinity_key = request_key_;
     outcome_.method = head_.method_text();
     outcome_.host = head_.authority();
     outcome_.path = head_.path();

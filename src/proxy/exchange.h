@@ -89,6 +89,9 @@ private:
     Worker::Core& core_;
     const http::RequestHead& head_;
     Asker asker_;
+    /// The unit of a canary is the request (docs/decisions/0002): its key is a draw of ours, which no client can
+    /// choose.
+    std::uint64_t request_key_;
     Arm arm_;
     Pinned pinned_;
     Outcome outcome_;

@@ -26,7 +26,7 @@ namespace plimsoll::proxy {
 struct WorkerSettings {
     WorkerIndex index{};
     std::uint32_t workers = 1;   ///< in all; divides limits that a config states for the whole server
-    std::uint64_t hash_key = 0;  ///< of client addresses: the same in all workers, so that a client keeps its arm
+    std::uint64_t hash_key = 0;  ///< of client addresses in outcomes and recordings: the same in all workers
     std::uint64_t seed = 0;      ///< of this worker's dice and request ids; different in each worker
     bool record = true;          ///< keep a Recorded for each request until collect()
     /// Where access-log lines go, in whole lines, instead of the snapshot's `access_log` file. For tests.

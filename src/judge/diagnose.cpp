@@ -142,7 +142,11 @@ struct Compared {
 };
 
 Compared compare_arms(const Facts& f) {
-    const Share share = f.scene.change->share;
+    // Counts from before the change are all of the active arm's. Then the share of requests that the candidate really
+    // had stands in for the assigned one: not as good (it compares with the past), but not blind either.
+    const bool only_since = f.scene.since.from >= f.scene.change->applied;
+    const double had = part(number(f.arms[1].requests), number(f.arms[0].requests + f.arms[1].requests));
+    const Share share = only_since ? f.scene.change->share : Share{std::min(had, f.scene.change->share.value)};
     Compared best;
     // The strongest evidence; where there is none, the most events, because they say most about the arms being alike.
     const auto consider = [&](RatioProcess process, std::uint64_t active, std::uint64_t candidate, const char* what) {

@@ -46,8 +46,8 @@ struct ChangeFacts {
     std::vector<AlteredItem> altered;
 };
 
-/// What is known when signals fire. `since` covers the recent past (since the change took its present share, or the
-/// last 30 s), both arms; `watch` gives what is usual.
+/// What is known when signals fire. `since` = both arms since the change took its present share, at most the last 30 s:
+/// windows from before it blur the comparison of arms, because all their requests are the active arm's.
 struct Scene {
     Instant now;
     std::vector<Signal> signals;        ///< firing

@@ -224,7 +224,8 @@ std::vector<UtilisationProcess::Cell> UtilisationProcess::cells(std::span<const 
     return result;
 }
 
-UtilisationProcess::UtilisationProcess(std::vector<Cell> cells) : cells_(std::move(cells)), picks_(cells_.size(), 0) {
+UtilisationProcess::UtilisationProcess(std::vector<Cell> cells)
+    : cells_(std::move(cells)), picks_(cells_.size(), 0), active_picks_(cells_.size(), 0) {
     // A tenth of the centre is spread evenly, so that a pick where none was expected is unlikely, not impossible.
     double sum = 0;
     for (const Cell& cell : cells_) sum += cell.expected;
@@ -240,9 +241,24 @@ void UtilisationProcess::add(std::span<const std::uint64_t> picks_by_id) {
     }
 }
 
+void UtilisationProcess::add_active(std::span<const std::uint64_t> picks_by_id) {
+    for (std::size_t i = 0; i < cells_.size(); ++i) {
+        if (cells_[i].id.value >= picks_by_id.size()) continue;
+        active_picks_[i] += picks_by_id[cells_[i].id.value];
+        active_decisions_ += picks_by_id[cells_[i].id.value];
+    }
+}
+
+double UtilisationProcess::bound(std::size_t cell) const {
+    constexpr std::uint64_t enough = 200;
+    const double fixed = cells_[cell].bound;
+    if (fixed >= 1 || active_decisions_ < enough) return fixed;
+    return std::max(fixed, 1.1 * static_cast<double>(active_picks_[cell]) / static_cast<double>(active_decisions_));
+}
+
 bool UtilisationProcess::infeasible() const {
     double sum = 0;
-    for (const Cell& cell : cells_) sum += std::min(cell.bound, 1.0);
+    for (std::size_t i = 0; i < cells_.size(); ++i) sum += std::min(bound(i), 1.0);
     return !cells_.empty() && sum < 1 - 1e-9;
 }
 
@@ -255,7 +271,7 @@ double UtilisationProcess::log_e() const {
     std::vector<std::size_t> order;
     for (std::size_t i = 0; i < cells_.size(); ++i)
         if (picks_[i] > 0) order.push_back(i);
-    const auto tightness = [&](std::size_t i) { return cells_[i].bound / static_cast<double>(picks_[i]); };
+    const auto tightness = [&](std::size_t i) { return bound(i) / static_cast<double>(picks_[i]); };
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
         return tightness(a) != tightness(b) ? tightness(a) < tightness(b) : a < b;
     });
@@ -263,7 +279,7 @@ double UtilisationProcess::log_e() const {
     for (const std::size_t i : order) {
         const double x = static_cast<double>(picks_[i]);
         const double free = left * x / picks_left;
-        const double q = std::min(cells_[i].bound, free);
+        const double q = std::min(bound(i), free);
         null += x * std::log(q);
         left -= q;
         picks_left -= x;
@@ -284,9 +300,9 @@ UtilisationProcess::Worst UtilisationProcess::worst() const {
     for (std::size_t i = 0; i < cells_.size(); ++i) {
         if (cells_[i].bound >= 1 || decisions_ == 0) continue;
         const double share = static_cast<double>(picks_[i]) / static_cast<double>(decisions_);
-        if (share / cells_[i].bound > highest) {
-            highest = share / cells_[i].bound;
-            worst = {.id = cells_[i].id, .share = share, .bound = cells_[i].bound};
+        if (share / bound(i) > highest) {
+            highest = share / bound(i);
+            worst = {.id = cells_[i].id, .share = share, .bound = bound(i)};
         }
     }
     return worst;

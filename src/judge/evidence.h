@@ -124,6 +124,10 @@ public:
 
     /// New decisions by EndpointId; endpoints without a cell are left out.
     void add(std::span<const std::uint64_t> picks_by_id);
+    /// New decisions of the active revision in the same time. From 200 on, a candidate that puts no more than 1.1 x the
+    /// active revision's observed share on an endpoint is within bounds: a server that died moves load in both arms.
+    /// This only widens the null, so E only gets smaller: validity is not touched.
+    void add_active(std::span<const std::uint64_t> picks_by_id);
     /// 0 while there is nothing to judge (no decisions, or no endpoint with a bound).
     [[nodiscard]] double log_e() const;
     /// The bounds sum to less than 1: no distribution at all could carry this rate.
@@ -138,9 +142,10 @@ public:
     [[nodiscard]] Worst worst() const;
 
 private:
+    [[nodiscard]] double bound(std::size_t cell) const;
     std::vector<Cell> cells_;
-    std::vector<std::uint64_t> picks_;
-    std::uint64_t decisions_ = 0;
+    std::vector<std::uint64_t> picks_, active_picks_;  ///< by cell
+    std::uint64_t decisions_ = 0, active_decisions_ = 0;
 };
 
 /// Evidence of *no* harm, for a pass. Rejects H0: p_B >= max(R p_A, floor), p = chance that a request goes bad.

@@ -63,10 +63,10 @@ TEST(Errors, FalseAlarmsStayBelowAlphaAlthoughWeLookAfterEveryEvent) {
     Random random(777);
     for (const double share : {0.05, 0.5}) {
         int alarms = 0;
-        constexpr int runs = 1500;
+        constexpr int runs = 800;
         for (int run = 0; run < runs; ++run) {
             RatioProcess process = RatioProcess::for_errors();
-            for (int event = 0; event < 2000; ++event) {
+            for (int event = 0; event < 1000; ++event) {
                 const bool candidate = random.chance(share);
                 process.add(Share{share}, candidate ? 0 : 1, candidate ? 1 : 0);
                 if (process.log_e() >= std::log(1 / 0.05)) {
@@ -352,6 +352,22 @@ TEST(Utilisation, ASiteAboveItsCapCanStillBeChanged) {
         std::vector<std::uint64_t> one(8, 0);
         one[draw(random, even)] = 1;
         process.add(one);
+        ASSERT_LT(process.log_e(), fail_at) << i;
+    }
+}
+
+TEST(Utilisation, LoadThatMovesInBothArmsIsNotTheCandidatesDoing) {
+    Random random(8);
+    const std::vector<double> even(8, 0.125);
+    std::vector<double> without_one(8, 1.0 / 7);
+    without_one[3] = 0;
+    UtilisationProcess process(UtilisationProcess::cells(eight(even), 640, 0.8));  // 80 %, and b3 has died
+    for (int i = 0; i < 20'000; ++i) {
+        std::vector<std::uint64_t> one(8, 0), active(8, 0);
+        one[draw(random, without_one)] = 1;
+        for (int k = 0; k < 5; ++k) ++active[draw(random, without_one)];
+        process.add(one);
+        process.add_active(active);
         ASSERT_LT(process.log_e(), fail_at) << i;
     }
 }

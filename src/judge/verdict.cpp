@@ -61,13 +61,11 @@ bool finite(std::span<const EndpointFacts> endpoints) {
     });
 }
 
-/// Who may be chosen, or how often, is no longer what decisions are judged by.
+/// Who may be chosen is no longer what decisions are judged by. Expected shares also move with the mix of routes, by
+/// the second; that is no reason to start anew.
 bool differs(std::span<const EndpointFacts> a, std::span<const EndpointFacts> b) {
-    constexpr double noticeable = 0.005;
     return !std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const EndpointFacts& x, const EndpointFacts& y) {
-        return x.id == y.id && x.eligible == y.eligible && x.capacity == y.capacity &&
-               std::abs(x.expected_active - y.expected_active) < noticeable &&
-               std::abs(x.expected_candidate - y.expected_candidate) < noticeable;
+        return x.id == y.id && x.eligible == y.eligible && x.capacity == y.capacity;
     });
 }
 
@@ -221,6 +219,7 @@ void Trial::follow_decisions(std::span<const EndpointFacts> endpoints) {
         }
     }
     decisions_.add(fresh[1]);
+    decisions_.add_active(fresh[0]);
     fresh_ = std::move(fresh);
 }
 

@@ -241,6 +241,19 @@ TEST(Diagnose, ErrorsInTheCandidateOnlyAreTheChange) {
     EXPECT_GT(all.front().score, 8.7);
 }
 
+TEST(Diagnose, CountsFromBeforeTheChangeDoNotHideIt) {
+    Town town;
+    town.run(30s);
+    const measure::Tally before = town.since;
+    town.change_now(0.98, {{"pools.web.timeouts.per_try", "5s", "10ms"}});
+    town.candidate_failing = 0.1;
+    town.run(500ms);
+    town.since += before;
+    const auto all = town.diagnosis();
+    EXPECT_EQ(all.front().suspect, Suspect::change) << listed(all);
+    EXPECT_GT(all.front().score, 3);
+}
+
 TEST(Diagnose, AServerThatDiesDuringAGoodChangeIsTheServer) {
     Town town;
     town.run(30s);

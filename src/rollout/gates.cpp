@@ -130,6 +130,7 @@ void Machine::measure_shadow(Shadow& shadow, const Measured& measured) {
     }
     shadow.seen += measured.window.shadow;
     shadow.decisions.add(measured.window.shadow.picks);
+    shadow.decisions.add_active(measured.window.shadow.active_picks);
 
     const auto reject = [&](std::string why) {
         undo({.ending = Ending::rejected, .reason = std::move(why)}, "shadow", now, "");

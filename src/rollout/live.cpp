@@ -10,6 +10,8 @@ namespace plimsoll::rollout {
 namespace {
 
 constexpr Duration line_every = std::chrono::seconds(1);
+/// A diagnosis undoes a change from this score on: ln 20, one chance in twenty to be wrong, given that something is.
+constexpr double convincing = 3.0;
 /// A step above its bound by less than this (the rate of requests wavers) stays where it is.
 constexpr double bound_slack = 1.1;
 
@@ -147,7 +149,8 @@ void Machine::on(const Signalled& signalled) {
         return;
     }
     const judge::Hypothesis& top = signalled.hypotheses.front();
-    const bool guilty = top.suspect == judge::Suspect::change && top.revision == state.revision && hurts(signal.kind);
+    const bool guilty = top.suspect == judge::Suspect::change && top.revision == state.revision &&
+                        top.score >= convincing && hurts(signal.kind);
     if (live && guilty) {
         judge::Verdict verdict = state.trial.overall();
         verdict.decision = judge::Decision::fail;
@@ -160,7 +163,10 @@ void Machine::on(const Signalled& signalled) {
         return;
     }
     if (fired == signalled.signals.end()) return;
-    say(Level::warning, fmt::format("{}; {}: {} ({})", signal.text, guilty ? "suspected" : "not the change",
+    say(Level::warning, fmt::format("{}; {}: {} ({})", signal.text,
+                                    top.suspect == judge::Suspect::change    ? "suspected"
+                                    : top.suspect == judge::Suspect::unknown ? "cause not known"
+                                                                             : "not the change",
                                     top.subject, top.evidence));
 }
 

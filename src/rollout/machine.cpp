@@ -242,6 +242,7 @@ Step start(Proposal proposal, judge::Baseline past, Instant now) {
     m.state.baseline = std::move(past);
     m.state.baseline_seconds =
         m.state.baseline.rate > 0 ? static_cast<double>(m.state.baseline.requests) / m.state.baseline.rate : 0;
+    m.state.rate = m.state.baseline.rate;
     m.state.account.submitted = now;
     m.enter(Checking{});
     const Options& options = m.state.proposal.options;

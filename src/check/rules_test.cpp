@@ -299,6 +299,13 @@ std::string read_file(const std::string& path) {
     return out.str();
 }
 
+TEST(CheckConfig, ExampleIsClean) {
+    const std::string path = PLIMSOLL_SOURCE_DIR "/examples/plimsoll.yaml";
+    const config::Parsed parsed = config::parse(read_file(path), path);
+    ASSERT_TRUE(parsed.document);
+    EXPECT_TRUE(check_config(*parsed.document).empty()) << all_text(check_config(*parsed.document));
+}
+
 /// Every "P4..." literal of the sources is in the table, and the table names nothing else.
 TEST(RuleTable, NamesWhatTheSourcesReport) {
     std::set<std::string> reported;

@@ -70,7 +70,9 @@ struct Line {
     friend bool operator==(const Line&, const Line&) = default;
 };
 inline constexpr std::size_t max_key_lines = 10;
-inline constexpr std::size_t max_lines = 2'000;  ///< then further lines are counted, not kept; key lines always are
+/// Then further lines are counted, not kept; key lines always are. The whole incident is journaled at each of them, so
+/// this bounds what one restless incident can cost to about 50 MB.
+inline constexpr std::size_t max_lines = 500;
 
 /// One altered config item of a change, with its place in the file that was proposed.
 struct Altered {

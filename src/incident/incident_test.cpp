@@ -437,6 +437,16 @@ TEST(Incident, people_add_notes_but_change_nothing) {
     EXPECT_FALSE(lines.back().author.empty());
 }
 
+TEST(Incident, the_log_has_an_end_but_key_lines_always_fit) {
+    World world;
+    world.see(signal(SignalKind::errors));
+    for (std::size_t i = 0; i < max_lines + 100; ++i) world.see(NoteAdded{"INC-1", "ada", std::to_string(i)});
+    EXPECT_EQ(world.incident().lines.size(), max_lines);
+    EXPECT_EQ(world.incident().lines_dropped, 102u);  // two lines were there before
+    world.see(Acknowledged{"INC-1", "ada"});
+    EXPECT_EQ(world.incident().key_lines().back().what, "acknowledged");
+}
+
 TEST(Incident, changes_are_told_to_their_author_without_an_incident) {
     World world;
     world.see(ChangeRejected{change(), "replay", "75 % of requests move to 2 of 8 servers"});

@@ -138,8 +138,8 @@ void Exchange::keep_or_close_upstream(Cause cause) {
                        upstream_->parser.head().keep_alive && upstream_->stream->quiet();
     scope_.cancel();
     uploading_ = false;
-    if (clean) {
-        const config::PoolLimits& limits = pool_->limits;
+    const config::PoolLimits& limits = pool_->limits;
+    if (clean && limits.keepalive_idle > Duration{}) {
         const Instant until = Deadline::after(core_.now(), limits.keepalive_idle).at;
         core_.upstreams.keep(std::move(upstream_), limits.idle_connections_per_endpoint, until);
     }

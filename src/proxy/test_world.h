@@ -132,21 +132,21 @@ private:
 class Caller {
 public:
     Caller(net::MemoryNetwork& network, std::unique_ptr<net::Stream> stream)
-        : network_(network), stream_(std::move(stream)) {}
+        : network_(&network), stream_(std::move(stream)) {}
     /// Writes all, letting the world go on when the buffer is full.
     void say(std::string_view text) {
         while (!text.empty()) {
             const net::Io io = stream_->try_write(std::array{text});
             if (io.state == net::Io::State::failed) break;
             text.remove_prefix(io.bytes);
-            network_.run_until_idle();
-            if (io.state == net::Io::State::would_block && io.bytes == 0) network_.advance(1ms);
+            network_->run_until_idle();
+            if (io.state == net::Io::State::would_block && io.bytes == 0) network_->advance(1ms);
         }
-        network_.run_until_idle();
+        network_->run_until_idle();
     }
     /// All that has come by now.
     std::string hear() {
-        network_.run_until_idle();
+        network_->run_until_idle();
         std::string all;
         char buffer[8192];
         for (;;) {
@@ -155,7 +155,7 @@ public:
             if (io.state == net::Io::State::failed) reset = true;
             if (io.state != net::Io::State::moved) return all;
             all.append(buffer, io.bytes);
-            network_.run_until_idle();
+            network_->run_until_idle();
         }
     }
     std::string ask(std::string_view text) {
@@ -167,7 +167,7 @@ public:
     bool reset = false;
 
 private:
-    net::MemoryNetwork& network_;
+    net::MemoryNetwork* network_;
     std::unique_ptr<net::Stream> stream_;
 };
 

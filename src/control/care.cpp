@@ -7,6 +7,9 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+
+#include "rollout/rollout.h"
 
 namespace plimsoll::control {
 
@@ -33,9 +36,33 @@ Result<void> write_file(const std::filesystem::path& path, const std::string& co
     return {};
 }
 
+/// One example request a route, at the rate the route has now: what a scenario needs to be faithful to routing.
+std::vector<incident::Traffic> traffic_by_route(const Site& site) {
+    std::vector<std::uint64_t> counts(site.active->routes.size(), 0);
+    std::uint64_t all = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+        const std::uint32_t id = site.active->routes[i].id.value;
+        for (const measure::ArmTally& arm : site.totals.arms)
+            if (id + 1 < arm.routes.size()) counts[i] += arm.routes[id].requests;
+        all += counts[i];
+    }
+    std::vector<incident::Traffic> traffic;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+        if (counts[i] == 0) continue;
+        const config::Match& match = site.active->routes[i].match;
+        traffic.push_back({match.host.value_or(""), match.path.value_or(match.path_prefix.value_or("/")),
+                           site.rate * static_cast<double>(counts[i]) / static_cast<double>(all)});
+    }
+    std::ranges::sort(traffic, std::ranges::greater{}, &incident::Traffic::rate);
+    return traffic;
+}
+
 }  // namespace
 
-Care::Care(Parts parts) : parts_(std::move(parts)) {}
+Care::Care(Parts parts) : parts_(std::move(parts)) {
+    // Recovery is measured by rollout, which has this long: no page before it has spoken.
+    state_.settings.recovery_limit = rollout::recovery_limit + std::chrono::seconds(5);
+}
 
 incident::Now Care::now() const { return {parts_.network.now(), parts_.network.wall()}; }
 
@@ -205,7 +232,7 @@ void Care::write_postmortem(const std::string& id) {
     incident::Postmortem about{parts_.version, "share.svg", "errors.svg", "latency.svg", ""};
     if (incident->change) {
         const auto configs = configs_.find(incident->change->revision.value);
-        const auto scenario = incident::scenario(*incident, {parts_.site.rate, {}, 1});
+        const auto scenario = incident::scenario(*incident, {parts_.site.rate, traffic_by_route(parts_.site), 1});
         if (configs != configs_.end() && scenario) {
             about.scenario_file = "regression.scenario";
             files["regression.scenario"] = *scenario;

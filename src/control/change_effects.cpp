@@ -52,6 +52,8 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
                        [this](const rollout::Install& one) { install(one); },
                        [this](const rollout::Renew& one) { renew(one); },
                        [this](const rollout::Uninstall& one) { uninstall(one); },
+                       [this](const rollout::Failed& one) { current_->failed = one.verdict; },
+                       [this](const rollout::RecoveryMeasured& one) { tell_care_recovered(one); },
                        [this](const rollout::Adopt& one) { adopt(one); },
                        [this](const rollout::Report& one) { report(one); },
                        [this](const rollout::Finish& one) { finish(one); },
@@ -60,6 +62,8 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
         if (!current_) return;  // finished
         if (current_->failed_append) break;
     }
+    // After the way back has been posted: writing the incident down takes a disk, the rollback does not wait for it.
+    if (current_->failed) tell_care_failed(*std::exchange(current_->failed, std::nullopt));
     if (!outermost) return;
     current_->performing = false;
     while (current_ && !current_->answers.empty()) {
@@ -139,6 +143,7 @@ void Changes::uninstall(const rollout::Uninstall&) {
             if (last_rollback_) last_rollback_->last_started = std::max(Duration{}, use.last_started - decided);
         });
         parts_.prober.watch({parts_.site.active.get()});
+        tell_care_undone(done.at - decided, done.at);
         installed(std::move(done), round);
     });
 }
@@ -211,28 +216,23 @@ void Changes::tell_care_live(Share share) {
     parts_.care.observe(incident::ChangeLive{std::move(change), share});
 }
 
-void Changes::tell_care_failed() {
-    const rollout::State& state = current_->state;
-    const auto* undoing = std::get_if<rollout::Undoing>(&state.stage);
-    if (undoing == nullptr || !undoing->for_harm || !state.took_traffic) return;
-    judge::Verdict verdict = state.trial.overall();
-    if (verdict.decision != judge::Decision::fail) verdict.text = state.account.cause;
-    parts_.care.observe(incident::TrialFailed{current_->record.revision, verdict});
+void Changes::tell_care_failed(const judge::Verdict& verdict) {
+    const rollout::Account& account = current_->state.account;
+    parts_.care.observe(incident::TrialFailed{current_->record.revision, verdict, account.detected});
     current_->record.incident = parts_.care.incident_of(current_->record.revision);
 }
 
-void Changes::tell_care_undone(const rollout::Account& account, const std::string& text) {
-    const std::string incident = parts_.care.incident_of(current_->record.revision);
-    current_->record.incident = incident;
-    if (incident.empty()) return;
-    if (account.rolled_back != never) {
-        parts_.care.observe(incident::Mitigated{
-            incident, fmt::format("all workers serve r{} again", current_->record.base.value), current_->record.base,
-            last_rollback_ ? last_rollback_->swapped : account.rolled_back - account.detected});
-    } else {
-        parts_.care.observe(incident::MitigationFailed{incident, text});
-    }
-    parts_.care.observe(incident::RecoveryChecked{incident, account.recovered != never, text});
+void Changes::tell_care_undone(Duration took, Instant swapped) {
+    if (!current_ || current_->record.incident.empty()) return;
+    parts_.care.observe(incident::Mitigated{current_->record.incident,
+                                            fmt::format("all workers serve r{} again", current_->record.base.value),
+                                            current_->record.base, took, swapped});
+}
+
+void Changes::tell_care_recovered(const rollout::RecoveryMeasured& measured) {
+    if (current_->record.incident.empty()) return;
+    const Instant at = measured.proven ? current_->state.account.recovered : never;
+    parts_.care.observe(incident::RecoveryChecked{current_->record.incident, measured.proven, measured.text, at});
 }
 
 // ---- the end -------------------------------------------------------------------------------------------------------
@@ -251,7 +251,9 @@ void Changes::finish(const rollout::Finish& finish) {
     const rollout::Account& account = finish.account;
     const Instant now = parts_.network.now();
     const Timestamp wall_now = parts_.network.wall();
-    if (account.t0 != never && finish.ending != rollout::Ending::completed) tell_care_undone(account, finish.text);
+    if (account.t0 != never && account.rolled_back == never && finish.ending != rollout::Ending::completed &&
+        !current_->record.incident.empty())
+        parts_.care.observe(incident::MitigationFailed{current_->record.incident, finish.text});
     if (finish.ending == rollout::Ending::rejected) {
         incident::Change change;
         change.base = current_->record.base;

@@ -144,10 +144,8 @@ void Changes::advance(const rollout::Observation& observation) {
     rollout::Step step = rollout::next(std::move(current_->state), observation, parts_.network.now());
     current_->state = std::move(step.state);
     const rollout::Stage after = rollout::stage_of(current_->state);
-    const bool undone = after == rollout::Stage::undoing && before != after;
-    if (undone) current_->decided_to_undo = parts_.network.now();
+    if (after == rollout::Stage::undoing && before != after) current_->decided_to_undo = parts_.network.now();
     perform(std::move(step.effects));
-    if (current_ && undone) tell_care_failed();
 }
 
 void Changes::measured(const measure::Tally& window, const std::vector<judge::EndpointFacts>& facts,

@@ -104,8 +104,9 @@ private:
     void finish(const rollout::Finish& finish);
     void installed(Fleet::Installed installed, std::uint64_t round);
     void tell_care_live(Share share);
-    void tell_care_failed();
-    void tell_care_undone(const rollout::Account& account, const std::string& text);
+    void tell_care_failed(const judge::Verdict& verdict);
+    void tell_care_undone(Duration took, Instant swapped);
+    void tell_care_recovered(const rollout::RecoveryMeasured& measured);
     void line(const std::string& stage, const std::string& text, bool durable);
     void close(const std::string& ending, int exit_code, const std::string& summary, std::string detail);
     [[nodiscard]] snapshot::Resident resident(Instant lease) const;

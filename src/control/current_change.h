@@ -20,6 +20,7 @@ struct Changes::Current {
     std::vector<incident::Altered> altered;
     std::shared_ptr<const snapshot::Snapshot> candidate;  ///< compiled when it became durable
     bool failed_append = false;                           ///< in this round of effects
+    std::optional<judge::Verdict> failed;                 ///< to be told to care when this round of effects is done
     Instant decided_to_undo = never;
     std::vector<rollout::Observation> answers;  ///< of effects that are answered at once
     bool performing = false;

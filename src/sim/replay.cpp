@@ -87,9 +87,11 @@ void Replay::choose(const recording::Recording& recording) {
     }
     const auto begin = records.begin() + static_cast<std::ptrdiff_t>(first);
     recording_->records.assign(begin, begin + static_cast<std::ptrdiff_t>(n));
+    // a lap of the source is one mean gap longer than its records (and never shorter than 1 us): see Source
     const double length = seconds(recording_->span() - recording_->records.front().at);
-    const double mean = length > 0 ? static_cast<double>(n > 1 ? n - 1 : 1) / length : peak_;
-    speed_ = peak_ / mean;
+    const double lap =
+        std::max(length * static_cast<double>(n) / static_cast<double>(std::max<std::size_t>(n - 1, 1)), 1e-6);
+    speed_ = peak_ * lap / static_cast<double>(n);
 }
 
 /// Mean recorded work of the requests that reach each server under this revision.

@@ -385,6 +385,7 @@ void ScenarioParser::server() {
 }
 
 void ScenarioParser::load() {
+    load_seen_ = true;
     Poisson poisson;
     const auto rate = need(parse_rate, "a rate such as 60/s");
     if (!rate) return;
@@ -434,10 +435,10 @@ void ScenarioParser::finish() {
         findings_.push_back({Severity::error, "S105-config-and-pool", "", *guard_where_,
                              "the guard is in the config file already", ""});
     }
-    if (scenario_.config_file.empty() && scenario_.config.pools.empty()) {
+    if (scenario_.config_file.empty() && !pool_where_) {
         bad("S106-no-world", "there are no servers", "pool NAME: a b c, or config FILE");
     }
-    if (scenario_.loads.empty()) bad("S106-no-world", "there is no traffic", "load 60/s for 120s");
+    if (!load_seen_) bad("S106-no-world", "there is no traffic", "load 60/s for 120s");
     check_names();
     check_size();
     // events in order of time; expectations keep pointing at theirs
@@ -496,7 +497,7 @@ void ScenarioParser::check_size() {
         if (const auto* s = std::get_if<ExpectServer>(&expectation.what)) end = std::max(end, s->since + s->within);
     }
     scenario_.end = until_.value_or(end);
-    if (scenario_.end <= Instant{}) {
+    if (scenario_.end <= Instant{} && !scenario_.loads.empty()) {
         bad("S106-no-world", "it never ends: no load says for how long, and there is no 'until'", "until 120s");
     }
     double requests = 0;

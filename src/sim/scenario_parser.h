@@ -83,7 +83,8 @@ private:
     std::string_view line_text_;
 
     std::vector<config::Route> routes_;
-    std::optional<Where> pool_where_, guard_where_;
+    std::optional<Where> pool_where_, guard_where_;  ///< the first of these statements, right or wrong
+    bool load_seen_ = false;
     std::vector<std::pair<std::string, Where>> pool_names_;    ///< mentioned, to be checked at the end
     std::vector<std::pair<std::string, Where>> server_names_;  ///< mentioned
     std::size_t endpoints_ = 0;

@@ -67,7 +67,7 @@ TEST(ParseScenario, AllMistakesAtOnceWithTheirPlaces) {
                     "expect availability 99%\n"
                     "expct nothing\n"
                     "route /x pool nowhere\n"),
-              "0:1 S106; 1:6 S102; 2:17 S102; 3:13 S104; 4:6 S102; 5:16 S100; 6:21 S101; 7:1 S100; 8:15 S103; ");
+              "1:6 S102; 2:17 S102; 3:13 S104; 4:6 S102; 5:16 S100; 6:21 S101; 7:1 S100; 8:15 S103; ");
 }
 
 TEST(ParseScenario, UnknownServersAndMissingChanges) {
@@ -121,6 +121,11 @@ TEST(ParseScenario, EventsAreInOrderOfTimeAndExpectationsFollow) {
     EXPECT_EQ(std::get<ExpectServer>(s.expectations[1].what).since, Instant{} + 5s);
     EXPECT_EQ(std::get<ExpectChange>(s.expectations[2].what).change, 1u);
     EXPECT_EQ(s.expectations[1].text, "expect within 3s server a ejected");
+}
+
+TEST(ParseScenario, AWorldNeedsServersTrafficAndAnEnd) {
+    EXPECT_EQ(codes("seed 1\n"), "0:1 S106; 0:1 S106; ");
+    EXPECT_EQ(codes("pool web: a\nload 5/s\n"), "0:1 S106; ");
 }
 
 TEST(ParseScenario, TooMuchIsRefused) {

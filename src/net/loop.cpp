@@ -82,6 +82,9 @@ private:
 };
 
 std::unexpected<Error> connect_failure(const Address& address, int error) {
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EADDRNOTAVAIL) {
+        return fail(Code::limit, reason("connect", address, error), Side::us);  // says nothing about the peer
+    }
     const Code code = error == ECONNREFUSED || error == ENOENT ? Code::refused
                       : error == ETIMEDOUT                     ? Code::timeout
                                                                : Code::unreachable;

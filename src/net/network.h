@@ -55,7 +55,7 @@ public:
     /// Wall clock of the same moment; for records only.
     [[nodiscard]] virtual Timestamp wall() const = 0;
 
-    /// Errors: refused, timeout, unreachable (no route, no descriptor).
+    /// Errors: refused, timeout, unreachable (no route): side upstream; limit (no descriptor or local port left): us.
     [[nodiscard]] virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, Deadline deadline) = 0;
     /// IP or Unix-domain; a stale Unix socket file is replaced. Errors: conflict (in use), invalid, unreachable, io.
     [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) = 0;

@@ -288,8 +288,11 @@ TEST(Loop, WithoutDescriptorsItPausesAndThenServes) {
     none.rlim_cur = 3;  // fewer than are open: accept4 gives EMFILE
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
     const auto failed = complete(*loop, listener->accept(Deadline::after(loop->now(), 20ms)));
+    const auto no_more = complete(*loop, loop->connect(listener->address(), {}));
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_EQ(failed->error().code, Code::timeout);
+    EXPECT_EQ(no_more->error().code, Code::limit);
+    EXPECT_EQ(no_more->error().side, Side::us);
     EXPECT_EQ(listener->accept_pauses(), 1u);
     const auto accepted = complete(*loop, listener->accept(Deadline::after(loop->now(), 2s)));
     EXPECT_TRUE(accepted->has_value());

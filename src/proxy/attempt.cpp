@@ -101,6 +101,10 @@ Task<Cause> Exchange::connect(bool fresh) {
         if (core_.cutting) co_return Cause::shutting_down;
         if (!stream) {
             if (stream.error().code == Code::refused) co_return Cause::connect_refused;
+            if (stream.error().code == Code::limit) {  // ours, not the endpoint's: nobody is ejected for it
+                own_reason_ = "no descriptor or port is left for a connection to the server";
+                co_return Cause::limited;
+            }
             if (stream.error().code != Code::timeout) co_return Cause::connect_failed;
             co_return own.passed(core_.now()) ? Cause::connect_timeout : Cause::total_timeout;
         }

@@ -98,13 +98,13 @@ bool Exchange::take_body_start() {
     body_start_ = part.data;
     outcome_.request_body_bytes = part.data.size();
     if (part.refused) {
-        upload_status_ = body_.refusal().status;
-        upload_reason_ = body_.refusal().reason;
+        own_status_ = body_.refusal().status;
+        own_reason_ = body_.refusal().reason;
     } else if (over_limit()) {
-        upload_status_ = 413;
-        upload_reason_ = "the request's body is larger than this listener takes";
+        own_status_ = 413;
+        own_reason_ = "the request's body is larger than this listener takes";
     }
-    return upload_status_ == 0;
+    return own_status_ == 0;
 }
 
 bool Exchange::find_route() {
@@ -194,13 +194,13 @@ std::string_view sentence(Cause cause) {
 Task<Cause> Exchange::answer_ourselves(Cause cause) {
     scope_.cancel();
     if (cause == Cause::client_closed || client_.stream->closed()) co_return cause;
-    const std::uint16_t status = upload_status_ != 0 ? upload_status_ : status_of(cause);
+    const std::uint16_t status = own_status_ != 0 ? own_status_ : status_of(cause);
     const bool framed = body_.ended() && !uploading_;  // what follows is the next request
     keep_client_ = framed && head_.keep_alive && cause != Cause::bad_request && !client_.closing();
     client_.out.clear();
     append_own_answer(client_.out, {.status = status,
                                     .cause = cause,
-                                    .reason = upload_reason_.empty() ? sentence(cause) : upload_reason_,
+                                    .reason = own_reason_.empty() ? sentence(cause) : own_reason_,
                                     .keep_alive = keep_client_,
                                     .head_only = head_.method == http::Method::head,
                                     .http10 = head_.minor_version == 0});

@@ -40,7 +40,7 @@ private:
     // ---- before an endpoint is chosen (exchange.cpp) ----
     void begin();
     void set_request_id();
-    /// False: the body that came with the head is refused; see upload_status_.
+    /// False: the body that came with the head is refused; see own_status_.
     bool take_body_start();
     bool find_route();
     bool choose_endpoint();
@@ -117,8 +117,8 @@ private:
     Buffer upload_in_;
     Instant sent_at_;                    ///< when the request was wholly sent; clocks for the answer run from then
     Cause upload_failed_ = Cause::none;  ///< the client's doing
-    std::uint16_t upload_status_ = 0;    ///< what to answer for it
-    std::string_view upload_reason_;
+    std::uint16_t own_status_ = 0;       ///< what to answer for it
+    std::string_view own_reason_;
     bool uploading_ = false;
 
     bool keep_client_ = false;

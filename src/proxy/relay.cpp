@@ -35,8 +35,8 @@ private:
 
 void Exchange::fail_upload(Cause cause, std::uint16_t status, std::string_view reason) {
     upload_failed_ = cause;
-    upload_status_ = status;
-    upload_reason_ = reason;
+    own_status_ = status;
+    own_reason_ = reason;
     upstream_->stream->abort();  // wakes whoever waits for the answer
 }
 

@@ -172,6 +172,22 @@ Compared compare_arms(const Facts& f) {
     return best;
 }
 
+/// How much "just after the change, and it can do this" says, in nats: a convention, below any real comparison.
+double timing_of(const Scene& scene, Duration& after) {
+    Instant first = scene.now;
+    for (const Signal& s : scene.signals) first = std::min(first, s.at);
+    after = std::max(Duration{}, first - scene.change->applied);
+    const double age = seconds(after);
+    return age < 10 ? 6 : age < 60 ? 4 : age < 600 ? 2 : 0.5;
+}
+
+/// The held-back arm has had too few requests to say anything, and what it had does not look as bad.
+bool too_thin(const Facts& f, const Compared& c) {
+    const double active = number(f.arms[0].requests), candidate = number(f.arms[1].requests);
+    return active < 200 && c.bad_candidate >= stands_out_count &&
+           part(number(c.bad_active), active) < 0.5 * part(number(c.bad_candidate), candidate);
+}
+
 Hypothesis the_change(const Facts& f) {
     const ChangeFacts& change = *f.scene.change;
     Hypothesis h;
@@ -189,6 +205,10 @@ Hypothesis the_change(const Facts& f) {
         if (load > c.log_e && load > 1) {
             h.score = load;
             h.evidence = fmt::format("it sends more than before to {}, which is too busy", hot);
+        } else if (Duration after{}; c.log_e <= 6 && !items.empty() && too_thin(f, c)) {
+            h.score = std::max(c.log_e, timing_of(f.scene, after));
+            h.evidence =
+                fmt::format("{}; too few are held back to compare, but it was applied {} before", counts, text(after));
         } else if (c.log_e > 1) {
             h.score = c.log_e;
             h.evidence = fmt::format("{}, at least {:.2g} times as often", counts, c.ratio.lower);
@@ -201,14 +221,11 @@ Hypothesis the_change(const Facts& f) {
         }
         return h;
     }
-    Instant first = f.scene.now;
-    for (const Signal& s : f.scene.signals) first = std::min(first, s.at);
-    const double age = std::max(0.0, seconds(first - change.applied));
-    const double timing = age < 10 ? 6 : age < 60 ? 4 : age < 600 ? 2 : 0.5;
+    Duration after{};
+    const double timing = timing_of(f.scene, after);
     h.score = (items.empty() ? -2 : timing) + load;
     h.evidence = items.empty() ? "nothing that it altered can do this"
-                               : fmt::format("applied {} before, no traffic is held back to compare with",
-                                             text(std::max(Duration{}, first - change.applied)));
+                               : fmt::format("applied {} before, no traffic is held back to compare with", text(after));
     if (!hot.empty()) h.evidence += fmt::format("; it sends more than before to {}, which is too busy", hot);
     return h;
 }

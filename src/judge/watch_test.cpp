@@ -254,6 +254,22 @@ TEST(Diagnose, CountsFromBeforeTheChangeDoNotHideIt) {
     EXPECT_GT(all.front().score, 3);
 }
 
+TEST(Diagnose, WithHardlyAnybodyHeldBackTimingSpeaksButAServerStillOutweighsIt) {
+    for (const bool server : {false, true}) {
+        Town town;
+        town.run(30s);
+        town.change_now(0.98, {{"routes[api].pool", "web", "old"}});
+        if (server)
+            town.failing[3] = 1;
+        else
+            town.candidate_failing = 0.5;
+        town.run(server ? 1s : 300ms);
+        const auto all = town.diagnosis();
+        EXPECT_EQ(all.front().suspect, server ? Suspect::endpoint : Suspect::change) << listed(all);
+        EXPECT_GT(all.front().score, 3) << listed(all);
+    }
+}
+
 TEST(Diagnose, AServerThatDiesDuringAGoodChangeIsTheServer) {
     Town town;
     town.run(30s);

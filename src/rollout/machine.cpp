@@ -146,12 +146,14 @@ void on_command(Machine& m, const Command& command) {
             m.say(Level::key, fmt::format("resumed by {}", by));
             return;
         case Verb::promote:
-            if (stage != Stage::shadow && stage != Stage::canary && stage != Stage::soak) return;
+            if (stage == Stage::soak) {
+                m.say(Level::key, "the soak is not shortened: last known good is earned by time");
+                return;
+            }
+            if (stage != Stage::shadow && stage != Stage::canary) return;
             m.say(Level::warning, fmt::format("taken on without waiting for evidence by {}", by));
             m.journal("promoted", by);
-            if (stage == Stage::shadow) return m.begin_step(0);
-            if (stage == Stage::soak) return m.complete();
-            return m.begin_step(std::get<Canary>(state.stage).step + 1);
+            return m.begin_step(stage == Stage::shadow ? 0 : std::get<Canary>(state.stage).step + 1);
     }
 }
 

@@ -134,7 +134,7 @@ struct Signalled {
 };
 enum class Verb : std::uint8_t {
     abort,    ///< undo now
-    promote,  ///< take the next step without waiting for evidence; never past a fail
+    promote,  ///< take the next step without waiting for evidence; never past a fail, never out of the soak
     pause,    ///< stay at this share; evidence of harm still undoes. At most an hour
     resume,
 };

@@ -350,6 +350,20 @@ TEST(Rollout, PromoteTakesTheNextStepOnly) {
     EXPECT_EQ(stage_of(w.state), Stage::canary);
 }
 
+TEST(Rollout, ASoakIsNotShortened) {
+    World w;
+    w.start_with(World::proposal());
+    w.until(Stage::soak);
+    const Instant began = w.now;
+    for (int i = 0; i < 5; ++i) {
+        w.step();
+        w.observe(Command{Verb::promote, "bob", "it looks fine"});
+    }
+    EXPECT_EQ(stage_of(w.state), Stage::soak);
+    EXPECT_EQ(w.run().ending, Ending::completed);
+    EXPECT_GE(w.now - began, 20s);
+}
+
 judge::Hypothesis blames(judge::Suspect suspect, std::string subject, std::uint64_t revision = 0) {
     judge::Hypothesis h;
     h.suspect = suspect;
@@ -533,7 +547,7 @@ RC_GTEST_PROP(Rollout, RulesHoldUnderAnyObservations, (std::uint64_t seed)) {
     p.options.force = random.chance(0.3);
     p.options.at_once = random.chance(0.2);
     p.options.reason = random.chance(0.8) ? "why" : "";
-    const bool forced = p.options.force, at_once = p.options.at_once;
+    const bool at_once = p.options.at_once;
     w.start_with(p);
     bool promoted = false;
     for (int i = 0; i < 6000 && !w.finished; ++i) {
@@ -578,7 +592,7 @@ RC_GTEST_PROP(Rollout, RulesHoldUnderAnyObservations, (std::uint64_t seed)) {
     if (!w.state.took_traffic) RC_ASSERT(w.finished->exit_code == 3 || w.finished->exit_code == 1);
     RC_ASSERT((w.finished->ending == Ending::completed) == (w.finished->exit_code == 0));
     if (w.unservable) RC_ASSERT(w.shares_installed.empty());
-    if (!forced && w.rate <= 0) RC_ASSERT(w.adopted == 0);
+    if (w.rate <= 0) RC_ASSERT(w.adopted == 0);
     const Step after = next(w.state, Tick{}, w.now + 1h);
     RC_ASSERT(after.effects.empty());
 }

@@ -33,6 +33,7 @@ Pace quick() {
             .shadow = "0s",
             .soak = "0s",
             .recovery_window = "100ms",
+            .recording = "1s",
             .harm_budget = "5%",
             .shadow_decisions = 0};
 }
@@ -41,7 +42,7 @@ Pace quick() {
 Shape shape_of(std::size_t number) {
     Shape shape;
     shape.capacity.fill(1e6);  // the backends answer at once
-    if (number % 2 == 1) shape.weight[0] = shape.weight[1] = 2;
+    if (number % 2 == 1) shape.weight[0] = shape.weight[1] = 1.2;
     return shape;
 }
 
@@ -125,7 +126,7 @@ Result<void> time_the_way_back(Stage& s, std::size_t applied, Promises& promises
     const std::string log = s.path("logs/undone.json");
     for (std::size_t i = 0; i < undone_changes; ++i) {
         Shape shape = shape_of(applied);
-        shape.weight[2] = 1.5 + 0.01 * static_cast<double>(i);
+        shape.weight[2] = 1.1 + 0.005 * static_cast<double>(i);
         const Result<std::string> config = s.write("undone", shape);
         if (!config) return std::unexpected(config.error());
         std::error_code ignored;

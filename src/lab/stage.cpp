@@ -83,12 +83,13 @@ Result<std::string> Stage::write(const std::string& name, const Shape& shape) co
                        "      - {{name: b{}, address: 127.0.0.1:{}, weight: {}, capacity: {}}}\n", i, backends->port(i),
                        shape.weight[i], shape.capacity[i]);
     }
-    fmt::format_to(std::back_inserter(text),
-                   "guard:\n  steps: {}\n  min_step: {}\n  max_step: {}\n  shadow: {}\n  shadow_decisions: {}\n"
-                   "  soak: {}\n  harm_budget: {}\n  recovery_window: {}\n"
-                   "admin: {{address: 127.0.0.1:{}}}\nnotify:\n  - {{name: team, url: \"{}\"}}\n",
-                   pace.steps, pace.min_step, pace.max_step, pace.shadow, pace.shadow_decisions, pace.soak,
-                   pace.harm_budget, pace.recovery_window, admin_port, hook->url());
+    fmt::format_to(
+        std::back_inserter(text),
+        "guard:\n  steps: {}\n  min_step: {}\n  max_step: {}\n  shadow: {}\n  shadow_decisions: {}\n"
+        "  soak: {}\n  harm_budget: {}\n  recovery_window: {}\n"
+        "recording: {{keep: {}}}\nadmin: {{address: 127.0.0.1:{}}}\nnotify:\n  - {{name: team, url: \"{}\"}}\n",
+        pace.steps, pace.min_step, pace.max_step, pace.shadow, pace.shadow_decisions, pace.soak, pace.harm_budget,
+        pace.recovery_window, pace.recording, admin_port, hook->url());
     if (options.workers > 0) fmt::format_to(std::back_inserter(text), "workers: {}\n", options.workers);
     const std::string file = path("configs/" + name + ".yaml");
     std::ofstream out(file, std::ios::binary | std::ios::trunc);

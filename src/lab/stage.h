@@ -20,6 +20,7 @@ inline constexpr std::size_t backend_count = 8;
 struct Pace {
     std::string steps = "[5%, 25%, 100%]";
     std::string min_step = "2s", max_step = "60s", shadow = "1s", soak = "3s", recovery_window = "2s";
+    std::string recording = "10m";  ///< how far back the traffic goes that a change is replayed against
     std::string harm_budget = "0.5%";
     int shadow_decisions = 200;
 };

@@ -217,6 +217,12 @@ std::vector<std::filesystem::path> scenario_files() {
     return files;
 }
 
+TEST(ScenarioFiles, TheDocumentedExampleIsOneOfThem) {
+    const std::string example = read(PLIMSOLL_SOURCE_DIR "/tests/scenarios/first-example.scenario");
+    ASSERT_FALSE(example.empty());
+    EXPECT_NE(read(PLIMSOLL_SOURCE_DIR "/docs/formats/scenario.md").find("```\n" + example + "```"), std::string::npos);
+}
+
 class ScenarioFile : public testing::TestWithParam<std::filesystem::path> {};
 
 TEST_P(ScenarioFile, HoldsOnThreeSeeds) {

@@ -9,6 +9,9 @@ namespace plimsoll::judge {
 namespace {
 
 const double pass_at = std::log(20.0);  // 5 % chance, per step, to pass what is not shown harmless
+/// Evidence of no harm that was reached stays (Ville bounds the maximum), so that families need not peak together; but
+/// if it has shrunk below this since, something has changed for the worse, and the step is held.
+constexpr double pass_keeps = 1.0;
 
 /// Fewest requests of the active arm in a step from which thresholds may be taken when the past is empty.
 constexpr std::uint64_t thresholds_need = 200;
@@ -157,6 +160,7 @@ void Trial::add_safety(Family family, const std::array<std::uint64_t, 2>& bad_so
     const std::uint64_t candidate = std::max(safe->bad[1], bad_so_far[1]);
     const std::uint64_t requests = std::max(safe->candidate_requests, candidate_requests);
     safe->process.add(active - safe->bad[0], requests - safe->candidate_requests, candidate - safe->bad[1]);
+    safe->best = std::max(safe->best, safe->process.log_e());
     safe->bad = {active, candidate};
     safe->candidate_requests = requests;
 }
@@ -288,7 +292,7 @@ Verdict Trial::by_ratio(Family family, const RatioProcess& shown, double log_e, 
         if (with_bounds) v.text += fmt::format(", at least {:.2g} times as many", v.lower);
     } else if (!safe) {
         v.text += "; too few requests yet to know what is slow";
-    } else if (v.log_e_safe >= pass_at) {
+    } else if (safe->best >= pass_at && v.log_e_safe >= pass_keeps) {
         v.decision = Decision::pass;
         v.text +=
             fmt::format("; shown below {} or {:g} x active", percent(safe->process.floor()), safe->process.ratio());

@@ -101,6 +101,7 @@ private:
         NonInferiority process;
         std::array<std::uint64_t, 2> bad{};  ///< by Arm
         std::uint64_t candidate_requests = 0;
+        double best = 0;  ///< highest log E of this step
     };
     [[nodiscard]] Verdict judged(Family family, bool with_bounds) const;
     [[nodiscard]] Verdict by_ratio(Family family, const RatioProcess& shown, double log_e, bool with_bounds) const;

@@ -88,6 +88,21 @@ TEST(Trial, AHarmlessChangePassesEachStep) {
     }
 }
 
+TEST(Trial, APassIsTakenBackWhenThingsGetWorse) {
+    Site site;
+    Trial trial({}, site.past());
+    ASSERT_LT(site.run(trial, 0.05, 1200), 1200);
+    ASSERT_EQ(trial.overall().decision, Decision::pass);
+    site.error_candidate = 0.02;
+    bool held = false;
+    for (int i = 0; i < 600 && trial.overall().decision != Decision::fail; ++i) {
+        trial.observe(site.window(0.05), site.facts());
+        held = held || trial.overall().decision == Decision::hold;
+    }
+    EXPECT_TRUE(held);
+    EXPECT_EQ(trial.overall().decision, Decision::fail);
+}
+
 TEST(Trial, NoDataIsHold) {
     Site site;
     Trial empty;

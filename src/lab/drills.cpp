@@ -46,11 +46,11 @@ Shape shape_of(std::size_t number) {
     return shape;
 }
 
-Result<std::unique_ptr<Stage>> set_stage(const DrillOptions& options) {
+Result<std::unique_ptr<Stage>> set_stage(const DrillOptions& options, double rate) {
     auto stage = Stage::set({.plimsoll = options.plimsoll,
                              .directory = options.directory,
                              .log = {},
-                             .rate = 200,
+                             .rate = rate,
                              .seed = options.seed,
                              .fast_backends = true,
                              .pace = quick()});
@@ -167,7 +167,7 @@ void judge_changes(const Wrk& seen, const LoadReport& report, std::size_t applie
 }  // namespace
 
 int drill_changes(const DrillOptions& options) {
-    const auto stage = set_stage(options);
+    const auto stage = set_stage(options, 200);
     if (!stage) return give_up("the stage cannot be set", stage.error());
     Stage& s = **stage;
     if (Result<void> up = s.start_server(config_of(s, 0)); !up) return give_up("plimsoll serve", up.error());
@@ -274,7 +274,7 @@ Result<void> kill_once(Stage& s, std::size_t number, Duration moment, Tally& tal
 }  // namespace
 
 int drill_kill(const DrillOptions& options) {
-    const auto stage = set_stage(options);
+    const auto stage = set_stage(options, 3000);  // evidence must come fast: there are many applies
     if (!stage) return give_up("the stage cannot be set", stage.error());
     Stage& s = **stage;
     if (Result<void> up = s.start_server(config_of(s, 0)); !up) return give_up("plimsoll serve", up.error());

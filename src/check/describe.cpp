@@ -225,7 +225,8 @@ std::string verdict_line(const Plan& plan, const PlanStyle& style) {
             const Finding& f = *first_error();
             const std::string where =
                 f.where.line > 0 ? fmt::format("{}:{}: ", f.where.file, f.where.line) : std::string();
-            return fmt::format("Verdict: REJECTED, {}{}. Override: --allow {} --reason TEXT", where, f.message, f.code);
+            return fmt::format("Verdict: REJECTED, {}{} ({}). `plimsoll apply --force --reason WHY` goes past it",
+                               where, f.message, f.code);
         }
     }
     return {};

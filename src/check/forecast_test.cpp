@@ -198,7 +198,7 @@ TEST(Describe, SpeaksInTraffic) {
              "0.60 -> 1.86",
              "OVER CAP",
              "Verdict: REJECTED, web.yaml:",
-             "Override: --allow P401-overload --reason TEXT",
+             "(P401-overload). `plimsoll apply --force --reason WHY` goes past it",
              "Plan: 0 to add, 3 to change, 0 to remove.",
          }) {
         EXPECT_NE(out.find(line), std::string::npos) << line << "\n" << out;

@@ -21,17 +21,20 @@ Plan make_plan(const config::Config& before, const config::Document& after, cons
     plan.file = after.file;
     plan.base_digest = config::digest(before);
     plan.digest = config::digest(after.config);
-    plan.utilisation_cap = after.config.guard.utilisation_cap;
+    // The guard in force judges: a change cannot loosen its own.
+    plan.utilisation_cap = before.guard.utilisation_cap;
     plan.differences = config::diff(before, after);
     plan.forecast = simulated == nullptr ? project(before, after.config, live) : *simulated;
     plan.findings = check_config(after);
     const auto add = [&](const Findings& more) { plan.findings.insert(plan.findings.end(), more.begin(), more.end()); };
     if (!plan.differences.empty()) {
         add(check_change(before, after, live));
-        add(judge_forecast(plan.forecast, after.config.guard, &after));
+        add(judge_forecast(plan.forecast, before.guard, &after));
     }
     std::ranges::sort(plan.findings, [](const Finding& a, const Finding& b) {
         if (a.severity != b.severity) return a.severity > b.severity;
+        const bool a_nowhere = a.where.line == 0, b_nowhere = b.where.line == 0;  // what has a line says more
+        if (a_nowhere != b_nowhere) return b_nowhere;
         return std::tie(a.where.line, a.where.column, a.code, a.message) <
                std::tie(b.where.line, b.where.column, b.code, b.message);
     });

@@ -20,6 +20,7 @@ struct Progress {
     bool json = false;
     int exit = exit_code::error;
     bool ended = false;
+    std::string last_text;  ///< the result often says what the last line said
 
     void operator()(std::string_view line) {
         if (json) out(line);
@@ -28,15 +29,18 @@ struct Progress {
         if (said.contains("ending")) {
             ended = true;
             exit = said.value("exit", exit_code::error);
-            if (!json) out(said.value("summary", said.value("ending", "")));
+            const std::string summary = said.value("summary", said.value("ending", ""));
+            if (!json && summary != last_text) out(summary);
         } else if (!json && said.contains("text")) {
-            out(fmt::format("  {:<9} {}", said.value("stage", ""), said.value("text", "")));
+            last_text = said.value("text", "");
+            out(fmt::format("  {:<9} {}", said.value("stage", ""), last_text));
         }
     }
 };
 
 int stream_change(const Common& common, std::string_view target, const Json& body) {
-    Progress progress{.json = common.json};
+    Progress progress;
+    progress.json = common.json;
     const Remote remote(common.server);
     const auto reply = remote.stream("POST", target, body.dump(), [&](std::string_view line) { progress(line); });
     if (!reply) return fail_with(reply.error());

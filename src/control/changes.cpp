@@ -154,7 +154,7 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
     if (newest_live_ && now - newest_live_->applied > context) newest_live_.reset();
     if (verification_) verify_rollback();
     if (!current_) return;
-    if (!signals.empty()) advance(rollout::Signalled{signals, hypotheses});
+    if (!signals.empty() || !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});
     if (current_) advance(rollout::Measured{window, facts, parts_.site.rate});
     if (current_) advance(rollout::Tick{});
 }

@@ -213,7 +213,7 @@ void Control::tick(Collected collected) {
     last_ = std::move(collected);
 
     site_.series.add(window);
-    site_.totals += window;
+    measure::extend(site_.totals, window);
     windows_.push_back({window.to - window.from, requests_in(window)});
     if (windows_.size() > rate_windows) windows_.pop_front();
     Duration span{};
@@ -226,11 +226,11 @@ void Control::tick(Collected collected) {
         site_.peak_rate = std::max(site_.peak_rate, static_cast<double>(ten.requests()) / seconds(peak_window));
     }
 
-    second_ += window;
+    measure::extend(second_, window);
     if (recent_share_ != site_.share) {  // a diagnosis compares arms at one share
         recent_share_ = site_.share;
         recent_.clear();
-        second_ = window;
+        second_ = {};  // this window saw both shares
     }
     if (second_.to - second_.from >= std::chrono::seconds(1)) {
         const PoolMix mix = pool_mix(*site_.active, second_);
@@ -255,7 +255,9 @@ void Control::collect_signals(const measure::Tally& window) {
         care_->observe(incident::SignalSeen{signal, about == facts.end() ? std::string() : about->pool});
     }
     std::vector<judge::Hypothesis> hypotheses;
-    if (!signals.empty() && changes_->in_progress()) hypotheses = judge::diagnose(scene());
+    // A diagnosis right after the first signal may know too little: asked again each second while something fires.
+    const bool again = ticks_ % 10 == 0 && !site_.watch.firing().empty();
+    if (changes_->in_progress() && (!signals.empty() || again)) hypotheses = judge::diagnose(scene());
     changes_->measured(window, facts, signals, hypotheses);
 }
 
@@ -264,8 +266,8 @@ judge::Scene Control::scene() const {
     scene.now = network_.now();
     scene.signals = site_.watch.firing();
     scene.change = changes_->newest_live();
-    for (const measure::Tally& second : recent_) scene.since += second;
-    scene.since += second_;
+    for (const measure::Tally& second : recent_) measure::extend(scene.since, second);
+    measure::extend(scene.since, second_);
     scene.endpoints = site_.facts();
     scene.usual = site_.watch.usual();
     scene.rate = site_.rate;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "control/current_change.h"
+#include "rollout/foretell.h"
 
 namespace plimsoll::control {
 
@@ -30,23 +31,8 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
                                rollout::Checked{current_->planned->checks, current_->planned->unservable});
                        },
                        [this](const rollout::RunSimulation&) {
-                           const Planned& planned = *current_->planned;
-                           const check::Forecast& forecast = planned.plan.forecast;
-                           rollout::Forecasted answer;
-                           answer.refused = has_errors(planned.forecasts);
-                           answer.findings = planned.forecasts;
-                           answer.summary = planned.summary;
-                           answer.from_recording = forecast.has_data();
-                           answer.route_changed = forecast.route_changed;
-                           answer.pool_changed = forecast.pool_changed;
-                           answer.no_route = forecast.route_lost;
-                           for (const check::EndpointForecast& endpoint : forecast.endpoints) {
-                               const double busy = endpoint.utilisation_after().value_or(0);
-                               if (busy <= answer.hottest) continue;
-                               answer.hottest = busy;
-                               answer.hottest_name = endpoint.name;
-                           }
-                           current_->answers.push_back(std::move(answer));
+                           current_->answers.push_back(
+                               rollout::foretold(current_->planned->plan.forecast, current_->planned->forecasts));
                        },
                        [this](const rollout::Append& one) { append(one); },
                        [this](const rollout::Install& one) { install(one); },

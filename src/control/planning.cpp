@@ -15,23 +15,6 @@ namespace {
 /// Requests of the recording that a plan reads: minutes of a busy site, and about 0.1 s to read.
 constexpr std::size_t max_records = 200'000;
 
-std::string summary(const check::Forecast& forecast, const Findings& findings) {
-    for (const Finding& finding : findings)
-        if (finding.severity == Severity::error) return finding.message;
-    if (!forecast.has_data()) return "nothing is recorded yet: the forecast rests on declared values only";
-    const check::EndpointForecast* hottest = nullptr;
-    for (const check::EndpointForecast& endpoint : forecast.endpoints)
-        if (endpoint.utilisation_after() &&
-            (hottest == nullptr || *endpoint.utilisation_after() > *hottest->utilisation_after()))
-            hottest = &endpoint;
-    std::string out =
-        fmt::format("{} recorded requests replayed at {:.0f}/s: {:.1f} % change route, {:.1f} % change pool",
-                    forecast.requests, forecast.peak_rate, forecast.route_changed * 100, forecast.pool_changed * 100);
-    if (hottest != nullptr)
-        out += fmt::format("; busiest {} at {:.2f} of capacity", hottest->name, *hottest->utilisation_after());
-    return out;
-}
-
 }  // namespace
 
 bool unservable(const config::Config& config) {
@@ -83,7 +66,6 @@ Planned make_planned(const PlanRequest& request) {
         if (std::ranges::find(out.forecasts, finding) == out.forecasts.end() &&
             std::ranges::find(out.checks, finding) == out.checks.end())
             out.checks.push_back(finding);
-    out.summary = summary(out.plan.forecast, out.forecasts);
 
     if (!recording.records.empty()) {
         snapshot::Identities identities;

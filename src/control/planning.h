@@ -32,7 +32,6 @@ struct Planned {
     bool unservable = false;  ///< it would serve nobody; cannot be forced
     PoolMix mix;              ///< of recorded requests over the proposed pools; empty = nothing recorded
     double peak_rate = 0;
-    std::string summary;  ///< the forecast in one sentence
 };
 
 [[nodiscard]] Planned make_planned(const PlanRequest& request);

@@ -85,6 +85,7 @@ struct Moved {
 struct FaultForecast {
     std::string fault;
     double harmed_now = 0, harmed_after = 0;  ///< fraction of requests that fail or are slow
+    double share_now = 1, share_after = 1;    ///< of requests, of the server it befalls; 1 = a fault of all of them
 };
 
 /// Service of the simulated requests; only replay knows it.

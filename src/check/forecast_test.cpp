@@ -164,12 +164,22 @@ TEST(Judge, SimulatedHarmBeyondNoise) {
 
 TEST(Judge, WorseUnderAFault) {
     Forecast f = simulated(0, 0, 0, 0, 10'000);
-    f.faults = {{"b3 fails fast", 0.1, 0.12}};
+    f.faults = {{"b3 fails fast", 0.1, 0.12, 0.125, 0.125}};
     EXPECT_FALSE(has_errors(judge_forecast(f, {})));
     f.faults[0].harmed_after = 0.55;
     const Findings findings = judge_forecast(f, {});
     ASSERT_NE(find(findings, "P418-worse-under-fault"), nullptr);
     EXPECT_NE(findings[0].message.find("if b3 fails fast, 55.0%"), std::string::npos) << findings[0].message;
+}
+
+TEST(Judge, ALargerServerTakesMoreAlongWhenItFails) {
+    Forecast f = simulated(0, 0, 0, 0, 10'000);
+    f.faults = {{"b0 hangs", 0.069, 0.204, 0.125, 0.375}};
+    const Findings in_proportion = judge_forecast(f, {});
+    EXPECT_FALSE(has_errors(in_proportion));
+    EXPECT_NE(find(in_proportion, "P418-more-depends-on-one"), nullptr);
+    f.faults[0].harmed_after = 0.35;  // the share would explain 20.7 %
+    EXPECT_NE(find(judge_forecast(f, {}), "P418-worse-under-fault"), nullptr);
 }
 
 TEST(Judge, NoEndpoint) {

@@ -57,7 +57,11 @@ Json json(const Moved& m) {
 }
 
 Json json(const FaultForecast& f) {
-    return {{"fault", f.fault}, {"harmed_now", f.harmed_now}, {"harmed_after", f.harmed_after}};
+    return {{"fault", f.fault},
+            {"harmed_now", f.harmed_now},
+            {"harmed_after", f.harmed_after},
+            {"share_now", f.share_now},
+            {"share_after", f.share_after}};
 }
 
 template <class T>

@@ -179,9 +179,17 @@ void simulated(Judge& judge) {
     }
     for (const FaultForecast& fault : f.faults) {
         if (!worse(fault.harmed_now, fault.harmed_after, 0.05)) continue;
-        judge.say(Severity::error, "P418-worse-under-fault", {},
-                  fmt::format("if {}, {} of requests would be harmed (with the revision in force {})", fault.fault,
-                              percent(fault.harmed_after), percent(fault.harmed_now)));
+        // A server with more of the requests takes more of them along: that is what a larger server is for. The change
+        // is to blame for harm beyond that proportion.
+        const double larger = fault.share_now > 0 ? std::max(1.0, fault.share_after / fault.share_now) : 1.0;
+        const bool beyond = worse(std::min(1.0, fault.harmed_now * larger), fault.harmed_after, 0.05);
+        judge.say(beyond ? Severity::error : Severity::warning,
+                  beyond ? "P418-worse-under-fault" : "P418-more-depends-on-one", {},
+                  fmt::format("if {}, {} of requests would be harmed (with the revision in force {}){}", fault.fault,
+                              percent(fault.harmed_after), percent(fault.harmed_now),
+                              beyond ? std::string()
+                                     : fmt::format(": it gets {} of them, now {}", percent(fault.share_after),
+                                                   percent(fault.share_now))));
     }
 }
 
@@ -197,6 +205,8 @@ constexpr RuleSummary codes[] = {
     {"P406-route-lost", "recorded requests that would match no route", "NPM 2014; GCLB 2023"},
     {"P418-simulated-failures", "replayed requests fail more often, beyond noise", "replay"},
     {"P418-simulated-slow", "replayed requests are slow more often, beyond noise", "replay"},
+    {"P418-more-depends-on-one", "a fault of one endpoint harms more, in proportion to its larger share",
+     "unequal servers: for review"},
     {"P418-worse-under-fault", "the same fault harms more than under the revision in force",
      "least-connection sinkholes; retry storms"},
 };

@@ -145,7 +145,7 @@ incident::Impact Care::impact(Instant t0) const {
     return out;
 }
 
-incident::RecoveryChecked Care::recovery(const incident::Incident& incident) const {
+Care::Recovery Care::recovery(const incident::Incident& incident) const {
     const Site& site = parts_.site;
     const Duration window = site.active_document.config.guard.recovery_window;
     const Instant end = parts_.network.now();
@@ -158,8 +158,9 @@ incident::RecoveryChecked Care::recovery(const incident::Incident& incident) con
     const bool still = std::ranges::any_of(state_.alerts, [&](const incident::Alert& alert) {
         return alert.incident == incident.id() && alert.state != incident::AlertState::resolved;
     });
-    incident::RecoveryChecked checked{incident.id(), false, {}};
-    checked.proven = !still && recent.requests() > 0 && error_rate <= allowed;
+    Recovery checked;
+    checked.served = recent.requests() > 0 && error_rate <= allowed;
+    checked.proven = checked.served && !still;
     checked.text = fmt::format("{} requests in {}: {:.2f} % failed (usual {:.2f} %), p99 {} (usual {}){}",
                                recent.requests(), text(window), error_rate * 100, usual.error_rate() * 100, text(p99),
                                text(usual.total.quantile(0.99)), still ? "; a signal still fires" : "");
@@ -172,11 +173,11 @@ void Care::tick() {
     std::vector<incident::Observation> found;
     for (const incident::Incident& incident : state_.incidents) {
         if (!incident.is_open() || incident.blames_change()) continue;
-        incident::RecoveryChecked checked = recovery(incident);
-        if (!checked.proven) continue;
-        if (incident.phase == incident::Phase::open)
-            found.push_back(incident::Mitigated{incident.id(), "requests are served by the others", {}, {}});
-        found.push_back(std::move(checked));
+        const Recovery checked = recovery(incident);
+        if (checked.served && incident.phase == incident::Phase::open && incident.cause)
+            found.push_back(
+                incident::Mitigated{incident.id(), "requests are served as usual: " + checked.text, {}, {}});
+        if (checked.proven) found.push_back(incident::RecoveryChecked{incident.id(), true, checked.text});
     }
     for (const incident::Observation& observation : found) observe(observation);
 }

@@ -56,8 +56,13 @@ private:
     [[nodiscard]] incident::Now now() const;
     void perform(const incident::Effect& effect, std::vector<incident::Observation>& next);
     [[nodiscard]] incident::Impact impact(Instant t0) const;
-    /// Whether the last guard.recovery_window was as usual; the text has the numbers either way.
-    [[nodiscard]] incident::RecoveryChecked recovery(const incident::Incident& incident) const;
+    /// How the last guard.recovery_window was; the text has the numbers either way.
+    struct Recovery {
+        bool served = false;  ///< clients get answers as usual
+        bool proven = false;  ///< and no signal of the incident stands any more
+        std::string text;
+    };
+    [[nodiscard]] Recovery recovery(const incident::Incident& incident) const;
     void write_postmortem(const std::string& id);
     [[nodiscard]] incident::Curves curves_around(const incident::Incident& incident) const;
 

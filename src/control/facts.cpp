@@ -41,7 +41,8 @@ void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double
                 made.name = endpoint.name;
                 made.pool = pool.name;
                 made.group = endpoint.zone;
-                made.eligible = !down(endpoint.id);
+                // A drained endpoint is not waited for: nobody is to be told that it is down.
+                made.eligible = !down(endpoint.id) || pool.facts.members[e].weight <= 0;
                 facts.push_back(std::move(made));
                 known = facts.end() - 1;
             }

@@ -22,6 +22,9 @@ constexpr std::uint64_t alike_needs = 20;
 double part(double some, double all) { return all > 0 ? some / all : 0; }
 double number(std::uint64_t n) { return static_cast<double>(n); }
 
+/// A server that its checks hold down is not a matter of chance: several probes in a row have failed.
+constexpr double absent_score = 12;
+
 /// What one endpoint did in the scene, by arm.
 struct Work {
     std::array<double, 2> decisions{};        ///< picks and in flight
@@ -299,6 +302,42 @@ std::optional<Hypothesis> the_endpoints(const Facts& f, double change_score, boo
     return h;
 }
 
+/// Endpoints that a signal is about because active checks hold them down. Theirs, unless the change altered what is
+/// checked or loads them more than before.
+std::optional<Hypothesis> the_absent(const Facts& f, double change_score) {
+    std::vector<std::size_t> set;
+    bool loaded = false;
+    for (std::size_t i = 0; i < f.scene.endpoints.size(); ++i) {
+        const EndpointFacts& e = f.scene.endpoints[i];
+        const bool told = std::any_of(f.scene.signals.begin(), f.scene.signals.end(), [&](const Signal& s) {
+            return s.kind == SignalKind::endpoint && s.endpoint == e.id;
+        });
+        if (e.eligible || !told) continue;
+        set.push_back(i);
+        loaded = loaded || blame(f, i) >= loads_more;
+    }
+    if (set.empty()) return std::nullopt;
+    Hypothesis h;
+    h.suspect = set.size() == 1 ? Suspect::endpoint : Suspect::endpoints;
+    h.subject = subject_of(f, set);
+    for (const std::size_t i : set) h.endpoints.push_back(f.scene.endpoints[i].id);
+    h.score = absent_score;
+    h.evidence = fmt::format("active checks hold {} down", set.size() == 1 ? "it" : "them");
+    const bool checks_altered =
+        f.scene.change &&
+        std::any_of(f.scene.change->altered.begin(), f.scene.change->altered.end(), [](const auto& a) {
+            return a.path.find(".health") != std::string::npos || a.path.find(".address") != std::string::npos;
+        });
+    if (checks_altered) {
+        h.score = 1;
+        h.evidence += "; but the change altered what is checked";
+    } else if (loaded && change_score > 0) {
+        h.score = std::min(h.score, change_score - 1);
+        h.evidence += "; but the change sends them more than before";
+    }
+    return h;
+}
+
 std::optional<Hypothesis> the_demand(const Facts& f) {
     const Scene& scene = f.scene;
     if (!(scene.usual.rate > 0) || scene.rate < 1.3 * scene.usual.rate) return std::nullopt;
@@ -359,6 +398,16 @@ std::vector<Hypothesis> diagnose(const Scene& scene) {
     if (scene.change) all.push_back(the_change(f));
     const double change_score = all.empty() ? 0 : all.front().score;
     if (auto h = the_endpoints(f, change_score, scene.change.has_value())) all.push_back(std::move(*h));
+    if (auto h = the_absent(f, change_score)) {
+        // The same server by its failed attempts and by its failed checks is one hypothesis.
+        const auto same = std::find_if(all.begin(), all.end(), [&](const auto& k) { return k.subject == h->subject; });
+        if (same == all.end()) {
+            all.push_back(std::move(*h));
+        } else {
+            same->score += std::max(0.0, h->score);
+            same->evidence += "; " + h->evidence;
+        }
+    }
     if (auto h = the_demand(f)) all.push_back(std::move(*h));
     Hypothesis unknown;
     unknown.subject = "unknown";

@@ -19,6 +19,7 @@ constexpr double slow_fraction = 0.01;
 constexpr double share_raise = 0.2, share_clear = 0.1;  ///< total variation distance
 constexpr double shares_need = 200;                     ///< picks within the memory
 constexpr double failing_raise = 0.1, failing_clear = 0.02;
+constexpr double died_fraction = 0.5;     ///< of one window's attempts
 constexpr double failing_needs = 5;       ///< failures within the memory
 constexpr double failing_stands_out = 5;  ///< times the failure rate of the others
 
@@ -198,6 +199,8 @@ void Watch::follow_endpoints(const measure::Tally& window, Duration span) {
         e.in_flight = sum.in_flight;
         e.rate = e.rate * keep_rate + arrived / seconds(span) * (1 - keep_rate);
         e.picks = e.picks * keep_picks + arrived;
+        e.now_attempts = static_cast<double>(sum.attempts);
+        e.now_failures = static_cast<double>(sum.failures());
         e.attempts = e.attempts * keep_failures + static_cast<double>(sum.attempts);
         e.failures = e.failures * keep_failures + static_cast<double>(sum.failures());
     }
@@ -231,16 +234,24 @@ void Watch::look_at_endpoints(std::span<const EndpointFacts> endpoints, Instant 
         }
         const double failing = ratio(e.failures, e.attempts);
         const double others = ratio(all_failures - e.failures, all_attempts - e.attempts);
-        const bool bad =
-            e.failures >= failing_needs && failing >= failing_raise && failing >= failing_stands_out * others;
-        e.failing.follow(bad, failing < failing_clear || e.attempts < 1, span);
+        // A server that dies is ejected within milliseconds: what fails then is too little beside the seconds before,
+        // but it is most of this window. After that, only active checks still speak of it.
+        const bool died = e.now_failures >= failing_needs && e.now_failures >= died_fraction * e.now_attempts;
+        const bool fails =
+            (e.failures >= failing_needs && failing >= failing_raise && failing >= failing_stands_out * others) ||
+            (died && failing >= failing_stands_out * others);
+        const bool bad = fails || !fact.eligible;
+        e.failing.follow(bad, fact.eligible && (failing < failing_clear || e.attempts < 1), span);
         look.signal.value = failing;
         look.signal.expected = others;
         look.signal.threshold = failing_raise;
         look.raise = bad;
         look.lower = e.failing.no >= settings_.clear_hold;
         look.signal.text =
-            fmt::format("{:.0f} % of attempts at {} fail, {:.2f} % elsewhere", 100 * failing, fact.name, 100 * others);
+            fails           ? fmt::format("{:.0f} % of attempts at {} fail, {:.2f} % elsewhere",
+                                          100 * (died ? e.now_failures / e.now_attempts : failing), fact.name, 100 * others)
+            : fact.eligible ? fmt::format("{} answers again", fact.name)
+                            : fmt::format("{} is down: its active checks fail", fact.name);
         settle(std::move(look), changed);
     }
 }

@@ -71,10 +71,11 @@ private:
         void follow(bool is, bool clearly_not, Duration span);
     };
     struct PerEndpoint {
-        std::uint32_t in_flight = 0;        ///< as of the previous window
-        double rate = 0;                    ///< decisions/s, smoothed over a second
-        double picks = 0;                   ///< decaying over share_memory
-        double attempts = 0, failures = 0;  ///< decaying over failure_memory
+        std::uint32_t in_flight = 0;                ///< as of the previous window
+        double rate = 0;                            ///< decisions/s, smoothed over a second
+        double picks = 0;                           ///< decaying over share_memory
+        double attempts = 0, failures = 0;          ///< decaying over failure_memory
+        double now_attempts = 0, now_failures = 0;  ///< of this window
         Lasting hot, failing;
     };
     /// What one look says about one possible signal.

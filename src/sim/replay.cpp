@@ -302,6 +302,8 @@ void fill_faults(check::Forecast& forecast, const Replay& replay, const Shown& n
             one.fault = fmt::format("{} {}", who, name);
             one.harmed_now = harmed(with_fault(false, old_victim->address, fault));
             one.harmed_after = harmed(with_fault(true, new_victim->address, fault));
+            one.share_now = now.fraction(now.picks[old_victim->id.value]);
+            one.share_after = after.fraction(after.picks[new_victim->id.value]);
             forecast.faults.push_back(std::move(one));
         }
     }

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "control/current_change.h"
 #include "rollout/foretell.h"
 
@@ -24,6 +26,10 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
     // Performing may answer, answering may finish the change: hold on to it, and go one round at a time.
     const bool outermost = !std::exchange(current_->performing, true);
     current_->failed_append = false;
+    // The way back stands before all else, whatever the order: no line, no disk may hold it up or stop it.
+    const auto way_back = std::ranges::find_if(
+        effects, [](const rollout::Effect& effect) { return std::holds_alternative<rollout::Uninstall>(effect); });
+    if (way_back != effects.end()) std::rotate(effects.begin(), way_back, way_back + 1);
     for (const rollout::Effect& effect : effects) {
         std::visit(Overloaded{
                        [this](const rollout::RunChecks&) {
@@ -35,9 +41,11 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
                                rollout::foretold(current_->planned->plan.forecast, current_->planned->forecasts));
                        },
                        [this](const rollout::Append& one) { append(one); },
-                       [this](const rollout::Install& one) { install(one); },
+                       [this](const rollout::Install& one) {
+                           if (!current_->failed_append) install(one);  // what is not durable takes no traffic
+                       },
                        [this](const rollout::Renew& one) { renew(one); },
-                       [this](const rollout::Uninstall& one) { uninstall(one); },
+                       [this](const rollout::Uninstall&) { uninstall(); },
                        [this](const rollout::Failed& one) { current_->failed = one.verdict; },
                        [this](const rollout::RecoveryMeasured& one) { tell_care_recovered(one); },
                        [this](const rollout::Adopt& one) { adopt(one); },
@@ -46,7 +54,6 @@ void Changes::perform(std::vector<rollout::Effect> effects) {
                    },
                    effect);
         if (!current_) return;  // finished
-        if (current_->failed_append) break;
     }
     // After the way back has been posted: writing the incident down takes a disk, the rollback does not wait for it.
     if (current_->failed) tell_care_failed(*std::exchange(current_->failed, std::nullopt));
@@ -65,10 +72,7 @@ void Changes::append(const rollout::Append& append) {
         const auto body = nlohmann::json::parse(append.body, nullptr, false);
         const std::string stage = body.is_object() ? body.value("stage", append.kind) : append.kind;
         const auto written = parts_.ledger.append(line_entry(current_->record.id, {at, stage, append.body}));
-        if (written) return;
-        spdlog::error("the journal cannot be written: {}", written.error().detail);
-        current_->failed_append = true;
-        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
+        if (!written) refused_append(written.error());
         return;
     }
     Revision revision;
@@ -79,12 +83,8 @@ void Changes::append(const rollout::Append& append) {
     revision.file = current_->record.file;
     revision.change = current_->record.id;
     revision.at = at;
-    if (const auto written = parts_.ledger.append(revision_entry(revision)); !written) {
-        spdlog::error("the journal cannot be written: {}", written.error().detail);
-        current_->failed_append = true;
-        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
-        return;
-    }
+    if (const auto written = parts_.ledger.append(revision_entry(revision)); !written)
+        return refused_append(written.error());
     current_->record.revision = revision.number;
     current_->candidate =
         snapshot::compile(current_->planned->document->config, revision.number, parts_.site.identities, parts_.workers);
@@ -114,7 +114,13 @@ void Changes::renew(const rollout::Renew& renew) {
     parts_.fleet.install(resident(parts_.network.now() + renew.lease), [](const Fleet::Installed&) {});
 }
 
-void Changes::uninstall(const rollout::Uninstall&) {
+void Changes::refused_append(const Error& error) {
+    spdlog::error("the journal cannot be written: {}", error.detail);
+    current_->failed_append = true;
+    current_->answers.push_back(rollout::AppendFailed{error.detail});
+}
+
+void Changes::uninstall() {
     Site& site = parts_.site;
     const RevisionNumber undone = current_->record.revision;
     const Instant decided = current_->decided_to_undo == never ? parts_.network.now() : current_->decided_to_undo;
@@ -128,15 +134,21 @@ void Changes::uninstall(const rollout::Uninstall&) {
         parts_.fleet.use_of(undone, [this, decided](Fleet::Use use) {
             if (last_rollback_) last_rollback_->last_started = std::max(Duration{}, use.last_started - decided);
         });
-        parts_.prober.watch({parts_.site.active.get()});
+        parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
         tell_care_undone(done.at - decided, done.at);
         installed(std::move(done), round);
     });
 }
 
 void Changes::installed(Fleet::Installed done, std::uint64_t round) {
-    for (const std::string& failure : done.failures) spdlog::error("a listener could not be opened: {}", failure);
+    for (const std::string& failure : done.failures) spdlog::error("{}", failure);
+    if (!parts_.site.candidate || parts_.site.shadow) usual_failures_ = done.failures;
     if (!current_ || round != rounds_) return;
+    const auto fresh = std::ranges::find_if(done.failures, [&](const std::string& failure) {
+        return std::ranges::find(usual_failures_, failure) == usual_failures_.end();
+    });
+    if (parts_.site.candidate && fresh != done.failures.end())
+        return advance(rollout::Command{rollout::Verb::abort, "plimsoll", *fresh});
     if (newest_live_ && newest_live_->revision == current_->record.revision && newest_live_->applied == never)
         newest_live_->applied = done.at;
     advance(rollout::Installed{done.at});
@@ -147,12 +159,8 @@ void Changes::adopt(const rollout::Adopt& adopt) {
     std::vector<store::Entry> entries;
     entries.push_back(active_entry(adopt.revision, current_->record.id + " completed", at));
     entries.push_back(known_good_entry(adopt.revision, at));
-    if (const auto written = parts_.ledger.append(std::move(entries)); !written) {
-        spdlog::error("the journal cannot be written: {}", written.error().detail);
-        current_->failed_append = true;
-        current_->answers.push_back(rollout::AppendFailed{written.error().detail});
-        return;
-    }
+    if (const auto written = parts_.ledger.append(std::move(entries)); !written)
+        return take_back(written.error().detail);
     Site& site = parts_.site;
     site.active = current_->candidate;
     site.active_document = *current_->planned->document;
@@ -161,10 +169,24 @@ void Changes::adopt(const rollout::Adopt& adopt) {
     site.share = {};
     parts_.recorder.set(site.active_document.config.recording);
     ++rounds_;
-    parts_.fleet.install(resident(never), [this](const Fleet::Installed&) {
+    parts_.fleet.install(resident(never), [this](const Fleet::Installed& done) {
+        usual_failures_ = done.failures;
         parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
     });
     parts_.care.observe(incident::ChangeSettled{adopt.revision});
+}
+
+/// The rollout has completed, but the journal did not take it: a restart would serve the old revision, so we do.
+void Changes::take_back(const std::string& why) {
+    current_->decided_to_undo = parts_.network.now();
+    uninstall();
+    finish(
+        {.ending = rollout::Ending::interrupted,
+         .exit_code = exit_code::error,
+         .frozen_digest = {},
+         .text = fmt::format("interrupted: r{} passed every gate, but the journal cannot be written ({}); r{} serves",
+                             current_->record.revision.value, why, current_->record.base.value),
+         .account = current_->state.account});
 }
 
 void Changes::report(const rollout::Report& report) {
@@ -249,11 +271,8 @@ void Changes::finish(const rollout::Finish& finish) {
         parts_.care.observe(incident::ChangeRejected{
             std::move(change), std::string(rollout::name(rollout::stage_of(current_->state))), finish.text});
     }
-    if (!finish.frozen_digest.empty()) {
-        const auto written =
-            parts_.ledger.append(frozen_entry({finish.frozen_digest, current_->record.id, finish.text, wall_now}));
-        if (!written) spdlog::error("the freeze could not be written: {}", written.error().detail);
-    }
+    if (!finish.frozen_digest.empty())
+        owe({frozen_entry({finish.frozen_digest, current_->record.id, finish.text, wall_now})});
     if (finish.ending != rollout::Ending::completed && newest_live_ &&
         newest_live_->revision == current_->record.revision)
         newest_live_->share = {};
@@ -276,7 +295,8 @@ void Changes::finish(const rollout::Finish& finish) {
         detail["verdict_to_last_started_us"] = last_rollback_->last_started.count() / 1000;
         detail["verdict_to_swapped_us"] = last_rollback_->swapped.count() / 1000;
     }
-    close(std::string(rollout::name(finish.ending)), finish.exit_code, finish.text, detail.dump());
+    close(std::string(rollout::name(finish.ending)), finish.exit_code, finish.text,
+          detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace plimsoll::control

@@ -17,6 +17,8 @@ namespace {
 
 /// A change is the context of what happens within an hour of it.
 constexpr Duration context = std::chrono::hours(1);
+/// How often the journal is asked to take what it owes us; each try may wait for a sick disk.
+constexpr Duration pay_every = std::chrono::seconds(1);
 
 std::string revision_name(RevisionNumber number) { return fmt::format("r{}", number.value); }
 
@@ -44,7 +46,9 @@ PlanRequest Changes::plan_request(std::string text, std::string file) const {
     return request;
 }
 
-void Changes::plan(std::string text, std::string file, std::function<void(PlanAnswer)> done) {
+Result<void> Changes::plan(std::string text, std::string file, std::function<void(PlanAnswer)> done) {
+    if (parts_.background.waiting() >= max_plans_waiting)
+        return fail(Code::limit, "too many plans are waiting; try again in a moment");
     parts_.background.run([this, request = plan_request(std::move(text), std::move(file)), done = std::move(done)] {
         return [this, planned = std::make_shared<Planned>(make_planned(request)), done] {
             PlanAnswer answer{std::move(*planned), {}};
@@ -55,10 +59,12 @@ void Changes::plan(std::string text, std::string file, std::function<void(PlanAn
             done(std::move(answer));
         };
     });
+    return {};
 }
 
 Result<std::shared_ptr<Feed>> Changes::submit(Submission submission) {
     const History& history = parts_.ledger.history();
+    if (stopping_) return fail(Code::conflict, "the server is stopping");
     if (current_ || verification_)
         return fail(Code::conflict, fmt::format("{} is in progress; wait for it, or stop it with `plimsoll abort`",
                                                 current_ ? current_->record.id : "a rollback"));
@@ -69,9 +75,13 @@ Result<std::shared_ptr<Feed>> Changes::submit(Submission submission) {
                         submission.base_digest, parts_.site.active->digest, revision_name(history.active)));
     if ((submission.force || submission.at_once) && submission.reason.empty())
         return fail(Code::invalid, "going past the gates needs a reason");
+    pay();
+    if (!owed_.empty())
+        return fail(Code::io, fmt::format("the journal cannot be written: {}", parts_.ledger.last_failure()));
 
     current_ = std::make_unique<Current>();
-    current_->record.id = history.next_change();
+    current_->submission = ++submissions_;
+    current_->record.id = next_change();
     current_->record.base = history.active;
     current_->record.file = submission.file;
     current_->record.author = submission.author;
@@ -85,9 +95,9 @@ Result<std::shared_ptr<Feed>> Changes::submit(Submission submission) {
     spdlog::info("{}: {} proposes {}{}", current_->record.id, submission.author, submission.file,
                  submission.reason.empty() ? "" : ": " + submission.reason);
     parts_.background.run([this, request = plan_request(std::move(submission.text), std::move(submission.file)),
-                           id = current_->record.id] {
-        return [this, id, planned = std::make_shared<Planned>(make_planned(request))] {
-            if (current_ && current_->record.id == id) this->planned(std::move(*planned));
+                           submission = current_->submission] {
+        return [this, submission, planned = std::make_shared<Planned>(make_planned(request))] {
+            if (current_ && current_->submission == submission) this->planned(std::move(*planned));
         };
     });
     return feed;
@@ -151,6 +161,7 @@ void Changes::advance(const rollout::Observation& observation) {
 void Changes::measured(const measure::Tally& window, const std::vector<judge::EndpointFacts>& facts,
                        const std::vector<judge::Signal>& signals, const std::vector<judge::Hypothesis>& hypotheses) {
     const Instant now = parts_.network.now();
+    if (!owed_.empty() && now - paid_ >= pay_every) pay();
     if (newest_live_ && now - newest_live_->applied > context) newest_live_.reset();
     if (verification_) verify_rollback();
     if (!current_) return;
@@ -160,12 +171,34 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
 }
 
 Result<void> Changes::abort(const std::string& who, const std::string& reason) {
-    if (!current_ || !current_->planned) return fail(Code::not_found, "no change is in progress");
-    advance(rollout::Command{rollout::Verb::abort, who, reason});
+    if (!current_) return fail(Code::not_found, "no change is in progress");
+    if (current_->planned) {
+        advance(rollout::Command{rollout::Verb::abort, who, reason});
+        return {};
+    }
+    if (const auto written = parts_.ledger.append(change_entry(current_->record)); written) current_->announced = true;
+    close("aborted", exit_code::rejected,
+          fmt::format("aborted by {} while it was planned{}{}", who, reason.empty() ? "" : ": ", reason), {});
     return {};
 }
 
+void Changes::unmeasured(Duration silent) {
+    if (verification_) verify_rollback();
+    if (!current_ || !current_->planned) return;
+    const rollout::Stage stage = rollout::stage_of(current_->state);
+    if (stage == rollout::Stage::shadow || stage == rollout::Stage::canary || stage == rollout::Stage::soak)
+        advance(rollout::Command{
+            rollout::Verb::abort, "plimsoll",
+            fmt::format("a worker has not answered for {}, nobody sees what the change does", plimsoll::text(silent))});
+    if (current_) advance(rollout::Tick{});
+}
+
 void Changes::shut_down() {
+    stopping_ = true;
+    if (verification_)
+        end_verification(exit_code::unverified,
+                         fmt::format("r{} serves; the server was stopped before recovery was verified",
+                                     verification_->record.revision.value));
     if (current_ && current_->planned) advance(rollout::ShuttingDown{});
     if (current_) close("interrupted", exit_code::error, "the server was stopped", {});
 }
@@ -182,6 +215,26 @@ std::string Changes::stage_text() const {
 const std::string& Changes::current_id() const {
     static const std::string nothing;
     return current_ ? current_->record.id : nothing;
+}
+
+// ---- what must not be lost -----------------------------------------------------------------------------------------
+
+void Changes::owe(std::vector<store::Entry> entries) {
+    std::ranges::move(entries, std::back_inserter(owed_));
+    pay();
+}
+
+std::string Changes::next_change() const {
+    const auto owed = std::ranges::count(owed_, "change", &store::Entry::kind);
+    return fmt::format("C{}", parts_.ledger.history().changes.size() + 1 + static_cast<std::size_t>(owed));
+}
+
+void Changes::pay() {
+    paid_ = parts_.network.now();
+    if (const auto written = parts_.ledger.append(owed_); written)
+        owed_.clear();
+    else
+        spdlog::error("the journal cannot be written, {} entries wait: {}", owed_.size(), written.error().detail);
 }
 
 // ---- what is said --------------------------------------------------------------------------------------------------
@@ -203,8 +256,7 @@ void Changes::close(const std::string& ending, int exit_code, const std::string&
     record.summary = summary;
     record.detail = detail;
     if (current_->announced) {
-        if (const auto written = parts_.ledger.append(ending_entry(record)); !written)
-            spdlog::error("{}: its ending could not be written to the journal: {}", record.id, written.error().detail);
+        owe({ending_entry(record)});
     }
     nlohmann::json result = detail.empty() ? nlohmann::json::object() : nlohmann::json::parse(detail);
     result["ending"] = ending;

@@ -30,6 +30,9 @@ struct Submission {
     bool force = false, at_once = false;
 };
 
+/// Plans that may wait for the background thread: each holds a config of up to 16 MiB and takes up to seconds.
+inline constexpr std::size_t max_plans_waiting = 8;
+
 /// What a plan is answered with.
 struct PlanAnswer {
     Planned planned;
@@ -53,22 +56,27 @@ public:
     explicit Changes(Parts parts);
     ~Changes();
 
-    /// Plans, without any effect. `done` runs later.
-    void plan(std::string text, std::string file, std::function<void(PlanAnswer)> done);
+    /// Plans, without any effect. `done` runs later. Errors: limit (max_plans_waiting wait already).
+    Result<void> plan(std::string text, std::string file, std::function<void(PlanAnswer)> done);
 
     /// Starts a change. The feed carries a JSON line for each report and closes after the result.
-    /// Errors: conflict (stale base, frozen, another change in progress), invalid.
+    /// Errors: conflict (stale base, another change in progress, stopping), invalid, io (the journal owes entries).
     Result<std::shared_ptr<Feed>> submit(Submission submission);
     /// To an older revision now, without a ramp, then verified. None named = the last known good before the active one.
-    /// Aborts a change in progress first. Errors: not_found, conflict.
+    /// With a change in progress that has been planned: aborts it, which is the fastest way back, and gives its feed.
+    /// Only to a revision that was active before; others were refused or undone and have to pass the gates again.
+    /// Errors: not_found, conflict, invalid.
     Result<std::shared_ptr<Feed>> rollback(RevisionNumber to, const std::string& who, const std::string& reason);
-    /// Undoes the change in progress. Errors: not_found.
+    /// Undoes the change in progress, or gives up planning it. Errors: not_found.
     Result<void> abort(const std::string& who, const std::string& reason);
 
     /// Each tick, after `site` has been brought up to date.
     void measured(const measure::Tally& window, const std::vector<judge::EndpointFacts>& facts,
                   const std::vector<judge::Signal>& signals, const std::vector<judge::Hypothesis>& hypotheses);
-    /// The server stops: what is in progress ends as interrupted.
+    /// Each tick in which a worker has not answered for `silent`, which is long: nobody sees what the change does, so
+    /// it goes back, and its deadlines run.
+    void unmeasured(Duration silent);
+    /// The server stops: what is in progress ends as interrupted, and nothing new is taken.
     void shut_down();
 
     [[nodiscard]] bool in_progress() const { return current_ != nullptr; }
@@ -98,7 +106,9 @@ private:
     void append(const rollout::Append& append);
     void install(const rollout::Install& install);
     void renew(const rollout::Renew& renew);
-    void uninstall(const rollout::Uninstall& uninstall);
+    void uninstall();
+    void take_back(const std::string& why);
+    void refused_append(const Error& error);
     void adopt(const rollout::Adopt& adopt);
     void report(const rollout::Report& report);
     void finish(const rollout::Finish& finish);
@@ -111,12 +121,21 @@ private:
     void close(const std::string& ending, int exit_code, const std::string& summary, std::string detail);
     [[nodiscard]] snapshot::Resident resident(Instant lease) const;
     void verify_rollback();
+    void end_verification(int exit_code, const std::string& summary);
+    void owe(std::vector<store::Entry> entries);
+    void pay();
+    [[nodiscard]] std::string next_change() const;
 
     Parts parts_;
     std::unique_ptr<Current> current_;
     std::unique_ptr<Verification> verification_;
     std::optional<judge::ChangeFacts> newest_live_;
     std::optional<RollbackTiming> last_rollback_;
+    std::vector<store::Entry> owed_;           ///< true already, but the journal did not take them; tried again
+    Instant paid_{INT64_MIN};                  ///< when that was tried last
+    std::vector<std::string> usual_failures_;  ///< what could not be opened though no candidate serves
+    bool stopping_ = false;
+    std::uint64_t submissions_ = 0;
     std::uint64_t rounds_ = 0;  ///< of installs; an acknowledgement of an older one is not taken for a newer
     std::uint64_t arm_key_ = 0;
 };

@@ -7,7 +7,9 @@
 #include <deque>
 #include <thread>
 
+#include "base/exit_code.h"
 #include "base/hash.h"
+#include "rollout/rollout.h"
 
 namespace plimsoll::control {
 
@@ -15,6 +17,8 @@ namespace {
 
 /// How often workers are asked. Bounds how late harm is seen; costs each worker some microseconds.
 constexpr Duration tick_length = std::chrono::milliseconds(100);
+/// A worker that has not answered for this long leaves control blind. Leases run out then too (rollout::lease).
+constexpr Duration blind_after = rollout::lease;
 /// What a diagnosis looks back on.
 constexpr std::size_t recent_seconds = 30;
 /// The rate that judges are told is the mean over this many ticks: one second.
@@ -48,7 +52,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     auto ledger = Ledger::open(std::move(journal));
     if (!ledger) return std::unexpected(ledger.error());
     control->ledger_ = std::move(*ledger);
-    if (const auto ended = control->end_interrupted(); !ended) return std::unexpected(ended.error());
+    control->end_interrupted();
     if (const auto chosen = control->choose_revision(std::move(first)); !chosen) return std::unexpected(chosen.error());
 
     Site& site = control->site_;
@@ -116,20 +120,32 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
 
 // ---- starting ------------------------------------------------------------------------------------------------------
 
-Result<void> Control::end_interrupted() {
+/// Says of each change without an ending what the journal proves of it. A journal that cannot be written now is no
+/// reason not to serve: they are ended at the next start.
+void Control::end_interrupted() {
     std::vector<store::Entry> entries;
-    for (const ChangeRecord& change : ledger_->history().changes) {
+    const History& history = ledger_->history();
+    for (const ChangeRecord& change : history.changes) {
         if (!change.ending.empty()) continue;
         ChangeRecord ended = change;
         ended.ended = network_.wall();
-        ended.ending = "interrupted";
-        ended.exit_code = 1;
-        ended.summary = "INTERRUPTED: the server stopped while the change was in progress; it did not become active";
+        if (change.revision == RevisionNumber{} || change.revision != history.active) {
+            ended.ending = "interrupted";
+            ended.exit_code = exit_code::error;
+            ended.summary =
+                "INTERRUPTED: the server stopped while the change was in progress; it did not become active";
+        } else {
+            const bool good = history.last_known_good() == history.active;  // written with `active` by a completed one
+            ended.ending = "completed";
+            ended.exit_code = good ? exit_code::done : exit_code::unverified;
+            ended.summary = fmt::format("{} is active; the server stopped before {}", revision_name(history.active),
+                                        good ? "it could say so" : "recovery was verified");
+        }
+        spdlog::warn("{} had not ended when the server stopped; {} serves", change.id, revision_name(history.active));
         entries.push_back(ending_entry(ended));
-        spdlog::warn("{} was in progress when the server stopped; {} serves", change.id,
-                     revision_name(ledger_->history().active));
     }
-    return ledger_->append(std::move(entries));
+    if (const auto written = ledger_->append(std::move(entries)); !written)
+        spdlog::error("the journal cannot be written: {}", written.error().detail);
 }
 
 Result<void> Control::choose_revision(std::optional<config::Document> first) {
@@ -182,7 +198,7 @@ void Control::shut_down(Duration grace, std::function<void()> done) {
             then();
         }
     };
-    network_.spawn(Wait::until_drained(*this, deadline, std::move(done)));
+    scope_.spawn(Wait::until_drained(*this, deadline, std::move(done)));
 }
 
 // ---- every tenth of a second ---------------------------------------------------------------------------------------
@@ -192,7 +208,10 @@ async::Task<void> Control::keep_time() {
     while (true) {
         next = std::max(next + tick_length, network_.now());
         co_await network_.sleep_until(next);
-        if (collecting_) continue;  // a worker is slow to answer: its counts come with the next round
+        if (collecting_) {  // a worker is slow to answer: its counts come with the next round
+            if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
+            continue;
+        }
         collecting_ = true;
         asked_ = network_.now();
         fleet_->collect([this](Collected collected) {
@@ -276,9 +295,11 @@ judge::Scene Control::scene() const {
 
 void Control::earn_known_good() {
     const Instant now = network_.now();
-    const bool quiet = !changes_->in_progress() && site_.watch.firing().empty() && site_.rate > 0;
-    if (!quiet) quiet_since_ = now;
     const History& history = ledger_->history();
+    const bool same = std::exchange(quiet_of_, site_.active->revision) == site_.active->revision;
+    const bool quiet = same && site_.active->revision == history.active && !changes_->in_progress() &&
+                       site_.watch.firing().empty() && site_.rate > 0;
+    if (!quiet) quiet_since_ = now;
     const Duration soak = site_.active_document.config.guard.soak;
     if (!quiet || now - quiet_since_ < std::max(soak, Duration(std::chrono::seconds(1))) ||
         history.last_known_good() == history.active)

@@ -77,7 +77,7 @@ public:
 private:
     Control(net::Network& network, const ControlSettings& settings);
     Result<void> choose_revision(std::optional<config::Document> first);
-    Result<void> end_interrupted();
+    void end_interrupted();
     void remember_peak();
     async::Task<void> keep_time();
     void tick(Collected collected);
@@ -106,7 +106,8 @@ private:
     Instant asked_;
     Duration slowest_tick_{};
     Instant started_;
-    Instant quiet_since_;  ///< no signal, no change: what earns the first revision its good name
+    Instant quiet_since_;        ///< no signal, no change: what earns a revision its good name
+    RevisionNumber quiet_of_{};  ///< the revision that served since then
     Share recent_share_;
     async::Scope scope_;  ///< last: its tasks use all of the above
 };

@@ -11,6 +11,7 @@
 namespace plimsoll::control {
 
 struct Changes::Current {
+    std::uint64_t submission = 0;  ///< unlike record.id never used twice: an id that was not journaled is given again
     ChangeRecord record;
     std::string text;  ///< as submitted
     std::shared_ptr<Feed> feed;

@@ -25,6 +25,7 @@ void fold_change(History& history, const store::Entry& from, const Json& body) {
     ChangeRecord change;
     change.id = from.subject;
     change.base = revision_number(body, "base");
+    change.revision = revision_number(body, "revision");
     change.digest = body.value("digest", "");
     change.file = body.value("file", "");
     change.author = body.value("author", "");
@@ -86,6 +87,7 @@ void History::fold(const store::Entry& from) {
             fold_ending(*this, from, body);
         } else if (from.kind == "active") {
             active = revision_number(body, "revision");
+            were_active.insert(active.value);
         } else if (from.kind == "known_good") {
             const RevisionNumber number = revision_number(body, "revision");
             std::erase(known_good, number);
@@ -128,14 +130,11 @@ const ChangeRecord* History::change(const std::string& id) const {
 }
 
 store::Entry change_entry(const ChangeRecord& change) {
-    return entry("change", change.id, change.submitted,
-                 {{"base", change.base.value},
-                  {"digest", change.digest},
-                  {"file", change.file},
-                  {"author", change.author},
-                  {"reason", change.reason},
-                  {"forced", change.forced},
-                  {"at_once", change.at_once}});
+    Json body{{"base", change.base.value}, {"digest", change.digest}, {"file", change.file},
+              {"author", change.author},   {"reason", change.reason}, {"forced", change.forced},
+              {"at_once", change.at_once}};
+    if (change.revision != RevisionNumber{}) body["revision"] = change.revision.value;
+    return entry("change", change.id, change.submitted, body);
 }
 
 store::Entry revision_entry(const Revision& revision) {

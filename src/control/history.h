@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ struct Revision {
 struct ChangeRecord {
     std::string id;  ///< "C7"
     RevisionNumber base;
-    RevisionNumber revision;  ///< 0 = never made durable (refused before)
+    RevisionNumber revision;  ///< 0 = never made durable (refused before); a rollback by hand: the one returned to
     std::string digest, file, author, reason;
     bool forced = false;
     bool at_once = false;
@@ -65,6 +66,7 @@ struct History {
     std::uint64_t sequence = 0;  ///< of the last entry folded
     std::map<std::uint64_t, Revision> revisions;
     RevisionNumber active;                         ///< 0 = none yet
+    std::set<std::uint64_t> were_active;           ///< every revision that was active at some time
     std::vector<RevisionNumber> known_good;        ///< oldest first; the last is *the* last known good
     std::vector<ChangeRecord> changes;             ///< oldest first
     std::map<std::string, Frozen> frozen;          ///< by digest

@@ -13,9 +13,9 @@ namespace plimsoll::control {
 namespace {
 
 /// The newest known good revision that is not the active one, or 0.
-RevisionNumber good_before(const History& history) {
+RevisionNumber good_before(const History& history, RevisionNumber active) {
     for (auto number = history.known_good.rbegin(); number != history.known_good.rend(); ++number)
-        if (*number != history.active) return *number;
+        if (*number != active) return *number;
     return {};
 }
 
@@ -23,22 +23,29 @@ RevisionNumber good_before(const History& history) {
 
 Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::string& who, const std::string& reason) {
     const History& history = parts_.ledger.history();
+    if (stopping_) return fail(Code::conflict, "the server is stopping");
     if (verification_) return fail(Code::conflict, "a rollback is being verified");
+    if (current_ && !current_->planned) {
+        static_cast<void>(abort(who, reason.empty() ? "rollback" : reason));  // it changed nothing yet
+    }
     if (current_) {
         // The fastest way back is the one that is prepared: leave the change, its base still serves.
         if (to != RevisionNumber{} && to != history.active)
             return fail(Code::conflict,
                         fmt::format("{} is in progress; `plimsoll abort` undoes it", current_->record.id));
         auto feed = current_->feed;
-        if (const auto aborted = abort(who, reason.empty() ? "rollback" : reason); !aborted)
-            return fail(Code::conflict, "a change is being planned; try again in a moment");
+        static_cast<void>(abort(who, reason.empty() ? "rollback" : reason));
         return feed;
     }
-    if (to == RevisionNumber{}) to = good_before(history);
+    Site& site = parts_.site;
+    if (to == RevisionNumber{}) to = good_before(history, site.active->revision);
     const Revision* target = history.revision(to);
     if (target == nullptr)
         return fail(Code::not_found, "there is no earlier known good revision to return to; see `plimsoll changes`");
-    if (to == history.active) return fail(Code::conflict, fmt::format("r{} is active already", to.value));
+    if (to == site.active->revision) return fail(Code::conflict, fmt::format("r{} is active already", to.value));
+    if (!history.were_active.contains(to.value))
+        return fail(Code::conflict,
+                    fmt::format("r{} was never active: it was refused or undone; apply it again instead", to.value));
     config::Parsed parsed = config::parse(target->text, target->file);
     if (!parsed.document)
         return fail(Code::invalid, fmt::format("r{} cannot be read by this version: {}", to.value,
@@ -46,8 +53,8 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
 
     verification_ = std::make_unique<Verification>();
     ChangeRecord& record = verification_->record;
-    record.id = history.next_change();
-    record.base = history.active;
+    record.id = next_change();
+    record.base = site.active->revision;
     record.revision = to;
     record.digest = target->digest;
     record.file = target->file;
@@ -57,22 +64,23 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
     record.submitted = parts_.network.wall();
     verification_->feed = std::make_shared<Feed>();
     verification_->since = never;
-    verification_->limit = parts_.network.now() + rollout::recovery_limit;
+    verification_->limit =
+        parts_.network.now() + parsed.document->config.guard.recovery_window + rollout::recovery_limit;
 
-    Site& site = parts_.site;
     site.active = snapshot::compile(parsed.document->config, to, site.identities, parts_.workers);
     site.active_document = std::move(*parsed.document);
     site.active_mix = equal_mix(*site.active);
     parts_.recorder.set(site.active_document.config.recording);
     parts_.fleet.install(resident(never), [this](const Fleet::Installed& done) {
+        usual_failures_ = done.failures;
+        for (const std::string& failure : done.failures) spdlog::error("{}", failure);
         if (verification_) verification_->since = done.at;
     });
     parts_.prober.watch({site.active.get()});
     newest_live_.reset();
     std::vector<store::Entry> entries{change_entry(record)};
     entries.push_back(active_entry(to, record.id + " rollback by hand", record.submitted));
-    if (const auto written = parts_.ledger.append(std::move(entries)); !written)
-        spdlog::error("r{} serves, but the journal could not be written: {}", to.value, written.error().detail);
+    owe(std::move(entries));
     spdlog::warn("{}: rolled back to r{} by {}: {}", record.id, to.value, who, record.reason);
     verification_->feed->push(nlohmann::json{{"at", rfc3339(record.submitted)},
                                              {"change", record.id},
@@ -90,19 +98,30 @@ void Changes::verify_rollback() {
     const bool quiet = parts_.site.watch.firing().empty() && recent.failed() * 100 <= recent.requests();
     if (!(long_enough && quiet) && now < verification_->limit) return;
 
+    const std::uint64_t to = verification_->record.revision.value;
+    if (long_enough && quiet)
+        end_verification(exit_code::done,
+                         fmt::format("ROLLED BACK to r{} by hand; {} requests in the last {}, {} failed", to,
+                                     recent.requests(), text(window), recent.failed()));
+    else if (!long_enough)
+        end_verification(exit_code::unverified,
+                         fmt::format("r{}: not all workers acknowledged the rollback; recovery is NOT verified", to));
+    else
+        end_verification(
+            exit_code::unverified,
+            fmt::format("r{} serves, but recovery is NOT verified: {} of {} requests failed in the last {}", to,
+                        recent.failed(), recent.requests(), text(window)));
+}
+
+void Changes::end_verification(int exit_code, const std::string& summary) {
     ChangeRecord record = std::move(verification_->record);
     const auto feed = verification_->feed;
     verification_.reset();
     record.ended = parts_.network.wall();
     record.ending = "completed";
-    record.exit_code = quiet ? exit_code::done : exit_code::unverified;
-    record.summary =
-        quiet ? fmt::format("ROLLED BACK to r{} by hand; {} requests in the last {}, {} failed", record.revision.value,
-                            recent.requests(), text(window), recent.failed())
-              : fmt::format("r{} serves, but recovery is NOT verified: {} of {} requests failed in the last {}",
-                            record.revision.value, recent.failed(), recent.requests(), text(window));
-    if (const auto written = parts_.ledger.append(ending_entry(record)); !written)
-        spdlog::error("{}: its ending could not be written to the journal: {}", record.id, written.error().detail);
+    record.exit_code = exit_code;
+    record.summary = summary;
+    owe({ending_entry(record)});
     spdlog::info("{}: {}", record.id, record.summary);
     feed->push(nlohmann::json{{"ending", record.ending},
                               {"exit", record.exit_code},

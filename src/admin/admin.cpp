@@ -19,15 +19,19 @@ using control::Control;
 
 constexpr std::size_t max_request_body = 32u << 20;  ///< a config of 16 MiB, escaped as JSON
 
+/// Never throws: what is not UTF-8 (a file's name, an operator's words) is replaced.
+std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 http::Response json(std::string body) { return http::Response::json(200, std::move(body)); }
 
 http::Response failure(const Error& error) {
     const std::uint16_t status = error.code == Code::not_found  ? 404
                                  : error.code == Code::conflict ? 409
                                  : error.code == Code::invalid  ? 400
+                                 : error.code == Code::limit    ? 503
                                                                 : 500;
     const int exit = error.code == Code::conflict ? exit_code::conflict : exit_code::error;
-    return http::Response::json(status, Json{{"error", error.detail}, {"exit", exit}}.dump());
+    return http::Response::json(status, dump({{"error", error.detail}, {"exit", exit}}));
 }
 
 http::Response not_found(std::string what) {
@@ -56,20 +60,22 @@ public:
     PlanAwait(const PlanAwait&) = delete;
     ~PlanAwait() { *alive_ = false; }
     [[nodiscard]] bool await_ready() const { return false; }
-    void await_suspend(std::coroutine_handle<> handle) {
-        control_.changes().plan(std::move(text_), std::move(file_),
-                                [this, handle, alive = alive_](control::PlanAnswer answer) {
-                                    if (!*alive) return;
-                                    answer_ = std::move(answer);
-                                    handle.resume();
-                                });
+    bool await_suspend(std::coroutine_handle<> handle) {
+        const auto taken = control_.changes().plan(std::move(text_), std::move(file_),
+                                                   [this, handle, alive = alive_](control::PlanAnswer answer) {
+                                                       if (!*alive) return;
+                                                       answer_ = std::move(answer);
+                                                       handle.resume();
+                                                   });
+        if (!taken) answer_ = std::unexpected(taken.error());
+        return taken.has_value();
     }
-    [[nodiscard]] control::PlanAnswer await_resume() { return std::move(*answer_); }
+    [[nodiscard]] Result<control::PlanAnswer> await_resume() { return std::move(*answer_); }
 
 private:
     Control& control_;
     std::string text_, file_;
-    std::optional<control::PlanAnswer> answer_;
+    std::optional<Result<control::PlanAnswer>> answer_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -88,9 +94,10 @@ T member(const Json& body, const char* name, T fallback) {
 }
 
 async::Task<http::Response> plan(Control& control, Json body) {
-    const control::PlanAnswer answer = co_await PlanAwait(control, member<std::string>(body, "text", ""),
-                                                          member<std::string>(body, "file", "proposed"));
-    co_return json(plan_json(answer));
+    const auto answer = co_await PlanAwait(control, member<std::string>(body, "text", ""),
+                                           member<std::string>(body, "file", "proposed"));
+    if (!answer) co_return failure(answer.error());
+    co_return json(plan_json(*answer));
 }
 
 http::Response apply(Control& control, const Json& body) {
@@ -107,7 +114,7 @@ http::Response apply(Control& control, const Json& body) {
 
 http::Response said(Result<std::string> text) {
     if (!text) return failure(text.error());
-    return json(Json{{"text", *text}}.dump());
+    return json(dump({{"text", *text}}));
 }
 
 http::Response post(Control& control, std::string_view path, const Json& body) {

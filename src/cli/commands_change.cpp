@@ -20,7 +20,7 @@ struct Progress {
     bool json = false;
     int exit = exit_code::error;
     bool ended = false;
-    std::string last_text;  ///< the result often says what the last line said
+    std::string last_text{};  ///< the result often says what the last line said
 
     void operator()(std::string_view line) {
         if (json) out(line);
@@ -38,18 +38,30 @@ struct Progress {
     }
 };
 
+/// JSON for the server. Errors: invalid (a file or an argument is not UTF-8: it would arrive changed).
+Result<std::string> encoded(const Json& body) {
+    try {
+        return body.dump();
+    } catch (const Json::exception&) {
+        return fail(Code::invalid, "the file, or what was given with it, is not UTF-8 text");
+    }
+}
+
 int stream_change(const Common& common, std::string_view target, const Json& body) {
+    const auto request = encoded(body);
+    if (!request) return fail_with(request.error());
     Progress progress;
     progress.json = common.json;
-    const Remote remote(common.server);
-    const auto reply = remote.stream("POST", target, body.dump(), [&](std::string_view line) { progress(line); });
-    if (!reply) return fail_with(reply.error());
-    if (reply->status != 200) return fail_with(*reply);
-    if (!progress.ended) {
-        message("the server went away before the change ended; `plimsoll changes` tells what became of it");
-        return exit_code::unverified;
-    }
-    return progress.exit;
+    bool begun = false;
+    const auto reply = Remote(common.server).stream("POST", target, *request, [&](std::string_view line) {
+        begun = true;
+        progress(line);
+    });
+    if (progress.ended) return progress.exit;  // whatever became of the connection after the result
+    if (!reply && !begun) return fail_with(reply.error());
+    if (reply && reply->status != 200) return fail_with(*reply);
+    message("the server went away before the change ended; `plimsoll changes` tells what became of it");
+    return exit_code::unverified;
 }
 
 }  // namespace
@@ -64,7 +76,9 @@ int plan(const Common& common, const PlanArgs& args) {
         answer = Json::parse(*planned);
     } else {
         const Json body{{"file", args.file}, {"text", *text}};
-        const auto reply = Remote(common.server).call("POST", "/v1/plan", body.dump());
+        const auto request = encoded(body);
+        if (!request) return fail_with(request.error());
+        const auto reply = Remote(common.server).call("POST", "/v1/plan", *request);
         if (!reply) return fail_with(reply.error());
         if (reply->status != 200) return fail_with(*reply);
         answer = Json::parse(reply->body, nullptr, false);
@@ -116,7 +130,9 @@ int rollback(const Common& common, const RollbackArgs& args) {
 namespace {
 
 int post(const Common& common, std::string_view target, const Json& body) {
-    const auto reply = Remote(common.server).call("POST", target, body.dump());
+    const auto request = encoded(body);
+    if (!request) return fail_with(request.error());
+    const auto reply = Remote(common.server).call("POST", target, *request);
     if (!reply) return fail_with(reply.error());
     if (reply->status != 200) return fail_with(*reply);
     const Json answer = Json::parse(reply->body, nullptr, false);

@@ -22,8 +22,9 @@ constexpr std::uint64_t alike_needs = 20;
 double part(double some, double all) { return all > 0 ? some / all : 0; }
 double number(std::uint64_t n) { return static_cast<double>(n); }
 
-/// A server that its checks hold down is not a matter of chance: several probes in a row have failed.
-constexpr double absent_score = 12;
+/// What a signal about one server is worth by itself. Held down by checks: several probes in a row have failed, that is
+/// not chance. Failing: five failures in a window, most of what was tried there.
+constexpr double down_score = 12, failing_score = 6;
 
 /// What one endpoint did in the scene, by arm.
 struct Work {
@@ -302,27 +303,35 @@ std::optional<Hypothesis> the_endpoints(const Facts& f, double change_score, boo
     return h;
 }
 
-/// Endpoints that a signal is about because active checks hold them down. Theirs, unless the change altered what is
-/// checked or loads them more than before.
-std::optional<Hypothesis> the_absent(const Facts& f, double change_score) {
+/// Endpoints that a signal of their own is about: their attempts fail while others' do not, or active checks hold them
+/// down. Theirs, unless the change altered what is checked, loads them more than before, or only its requests fail.
+std::optional<Hypothesis> the_told(const Facts& f, double change_score) {
     std::vector<std::size_t> set;
-    bool loaded = false;
+    bool loaded = false, down = true;
+    std::array<double, 2> bad{}, attempts{};
     for (std::size_t i = 0; i < f.scene.endpoints.size(); ++i) {
         const EndpointFacts& e = f.scene.endpoints[i];
         const bool told = std::any_of(f.scene.signals.begin(), f.scene.signals.end(), [&](const Signal& s) {
             return s.kind == SignalKind::endpoint && s.endpoint == e.id;
         });
-        if (e.eligible || !told) continue;
+        if (!told) continue;
         set.push_back(i);
         loaded = loaded || blame(f, i) >= loads_more;
+        down = down && !e.eligible;
+        for (std::size_t arm = 0; arm < 2; ++arm) {
+            bad[arm] += f.work[i].bad[arm];
+            attempts[arm] += f.work[i].attempts[arm];
+        }
     }
     if (set.empty()) return std::nullopt;
     Hypothesis h;
     h.suspect = set.size() == 1 ? Suspect::endpoint : Suspect::endpoints;
     h.subject = subject_of(f, set);
     for (const std::size_t i : set) h.endpoints.push_back(f.scene.endpoints[i].id);
-    h.score = absent_score;
-    h.evidence = fmt::format("active checks hold {} down", set.size() == 1 ? "it" : "them");
+    h.score = down ? down_score : failing_score;
+    const char* it = set.size() == 1 ? "it" : "them";
+    h.evidence = down ? fmt::format("active checks hold {} down", it)
+                      : fmt::format("attempts at {} fail, at the others they do not", it);
     const bool checks_altered =
         f.scene.change &&
         std::any_of(f.scene.change->altered.begin(), f.scene.change->altered.end(), [](const auto& a) {
@@ -334,6 +343,9 @@ std::optional<Hypothesis> the_absent(const Facts& f, double change_score) {
     } else if (loaded && change_score > 0) {
         h.score = std::min(h.score, change_score - 1);
         h.evidence += "; but the change sends them more than before";
+    } else if (f.comparing && change_score > 0 && two_rates(bad[1], attempts[1], bad[0], attempts[0]) > 10) {
+        h.score = std::min(h.score, change_score - 1);
+        h.evidence += "; but only requests of the change";
     }
     return h;
 }
@@ -398,7 +410,7 @@ std::vector<Hypothesis> diagnose(const Scene& scene) {
     if (scene.change) all.push_back(the_change(f));
     const double change_score = all.empty() ? 0 : all.front().score;
     if (auto h = the_endpoints(f, change_score, scene.change.has_value())) all.push_back(std::move(*h));
-    if (auto h = the_absent(f, change_score)) {
+    if (auto h = the_told(f, change_score)) {
         // The same server by its failed attempts and by its failed checks is one hypothesis.
         const auto same = std::find_if(all.begin(), all.end(), [&](const auto& k) { return k.subject == h->subject; });
         if (same == all.end()) {

@@ -93,6 +93,7 @@ private:
     std::map<std::string, config::Document, std::less<>> files_;      ///< configs that changes name
     std::deque<recording::Record> recording_;
     judge::Watch watch_;
+    Instant diagnosed_{INT64_MIN / 2};
     std::deque<measure::Tally> recent_;                        ///< the last ticks
     std::vector<Counted> counted_;                             ///< by expectation
     std::vector<std::optional<std::size_t>> change_of_event_;  ///< index into played_.changes

@@ -236,7 +236,10 @@ void Player::observe(const measure::Tally& window) {
     const Share share = world_.resident().candidate ? world_.resident().share : Share{};
     const std::vector<judge::Signal> signals = watch_.observe(window, endpoints, share);
     std::vector<judge::Hypothesis> hypotheses;
-    if (!signals.empty()) {
+    // As control does: asked again each second while something fires, since the first answer may know too little.
+    const bool again = current_ && !watch_.firing().empty() && world_.now() >= diagnosed_ + std::chrono::seconds(1);
+    if (!signals.empty() || again) {
+        diagnosed_ = world_.now();
         judge::Scene now = scene();
         now.rate = rate;
         hypotheses = judge::diagnose(now);
@@ -244,11 +247,11 @@ void Player::observe(const measure::Tally& window) {
             say(fmt::format("{} {} {}: {}", signal.firing ? "signal" : "cleared", judge::name(signal.kind),
                             signal.subject, signal.text));
         }
-        if (!hypotheses.empty()) say(fmt::format("likely cause: {}", hypotheses.front().subject));
+        if (!signals.empty()) say(fmt::format("likely cause: {}", hypotheses.front().subject));
     }
     if (!current_) return;
     advance(rollout::Measured{window, std::move(endpoints), rate});
-    if (current_ && !signals.empty()) advance(rollout::Signalled{signals, hypotheses});
+    if (current_ && !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});
     if (current_) advance(rollout::Tick{});
 }
 

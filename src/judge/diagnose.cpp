@@ -416,8 +416,7 @@ std::vector<Hypothesis> diagnose(const Scene& scene) {
         if (same == all.end()) {
             all.push_back(std::move(*h));
         } else {
-            same->score += std::max(0.0, h->score);
-            same->evidence += "; " + h->evidence;
+            same->score = std::max(same->score, h->score);
         }
     }
     if (auto h = the_demand(f)) all.push_back(std::move(*h));

@@ -188,6 +188,11 @@ double timing_of(const Scene& scene, Duration& after) {
 /// The held-back arm has had too few requests to say anything, and what it had does not look as bad.
 bool too_thin(const Facts& f, const Compared& c) {
     const double active = number(f.arms[0].requests), candidate = number(f.arms[1].requests);
+    const Baseline& usual = f.scene.usual;
+    const double usually_slow =
+        f.slow_border == 0 ? 0 : part(number(usual.total.at_least(f.slow_border)), number(usual.total.count()));
+    // What is no worse than usual needs no culprit.
+    if (part(number(c.bad_candidate), candidate) < 3 * std::max(usually_slow, usual.error_rate())) return false;
     return active < 200 && c.bad_candidate >= stands_out_count &&
            part(number(c.bad_active), active) < 0.5 * part(number(c.bad_candidate), candidate);
 }
@@ -226,10 +231,15 @@ Hypothesis the_change(const Facts& f) {
         return h;
     }
     Duration after{};
-    const double timing = timing_of(f.scene, after);
+    double timing = timing_of(f.scene, after);
+    // Both revisions serve, the comparison will speak in a moment: until then, timing is worth little.
+    const bool too_early = change.share.value > 0 && change.share.value < 1;
+    if (too_early) timing = std::min(timing, 2.0);
     h.score = (items.empty() ? -2 : timing) + load;
-    h.evidence = items.empty() ? "nothing that it altered can do this"
-                               : fmt::format("applied {} before, no traffic is held back to compare with", text(after));
+    h.evidence = too_early ? "it was applied a moment ago, and there is too little to compare yet"
+                 : items.empty()
+                     ? "nothing that it altered can do this"
+                     : fmt::format("applied {} before, no traffic is held back to compare with", text(after));
     if (!hot.empty()) h.evidence += fmt::format("; it sends more than before to {}, which is too busy", hot);
     return h;
 }

@@ -19,9 +19,10 @@ constexpr double slow_fraction = 0.01;
 constexpr double share_raise = 0.2, share_clear = 0.1;  ///< total variation distance
 constexpr double shares_need = 200;                     ///< picks within the memory
 constexpr double failing_raise = 0.1, failing_clear = 0.02;
-constexpr double died_fraction = 0.5;     ///< of one window's attempts
-constexpr double failing_needs = 5;       ///< failures within the memory
-constexpr double failing_stands_out = 5;  ///< times the failure rate of the others
+constexpr double expectation_moved = 0.01;  ///< of all requests: decisions of before are forgotten
+constexpr double died_fraction = 0.5;       ///< of one window's attempts
+constexpr double failing_needs = 5;         ///< failures within the memory
+constexpr double failing_stands_out = 5;    ///< times the failure rate of the others
 
 double decay(Duration span, double memory) { return std::exp(-seconds(span) / memory); }
 
@@ -265,7 +266,21 @@ Watch::Look Watch::look_at_shares(std::span<const EndpointFacts> endpoints, Shar
     const auto picks = [&](const EndpointFacts& e) {
         return e.id.value < endpoints_.size() ? endpoints_[e.id.value].picks : 0.0;
     };
-    for (const EndpointFacts& e : endpoints) all += picks(e), expected_all += expected(e);
+    for (const EndpointFacts& e : endpoints) expected_all += expected(e);
+    // What was picked under another expectation (a step of a rollout, a server out or back) says nothing about this
+    // one.
+    std::vector<double> wanted(endpoints_.size(), 0.0);
+    double moved = 0;
+    for (const EndpointFacts& e : endpoints)
+        if (e.id.value < wanted.size() && expected_all > 0) wanted[e.id.value] = expected(e) / expected_all;
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+        moved += std::abs(wanted[i] - (i < wanted_.size() ? wanted_[i] : 0.0)) / 2;
+    wanted_ = std::move(wanted);
+    if (moved > expectation_moved) {
+        for (PerEndpoint& e : endpoints_) e.picks = 0;
+        uneven_.yes = {};
+    }
+    for (const EndpointFacts& e : endpoints) all += picks(e);
     if (!(expected_all > 0) || all < shares_need) {
         uneven_.follow(false, all > 0, span);
         look.lower = uneven_.no >= settings_.clear_hold;

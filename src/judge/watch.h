@@ -107,6 +107,7 @@ private:
     double usual_slow_ = 0.01;       ///< fraction beyond it
     Lasting errors_, latency_, high_, low_, uneven_;
     std::vector<PerEndpoint> endpoints_;  ///< by EndpointId
+    std::vector<double> wanted_;          ///< by EndpointId: the shares expected at the last window
     std::vector<Signal> firing_;
 };
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <latch>
 
@@ -69,9 +70,11 @@ void Fleet::ask_all(std::function<Answer(proxy::Worker&, net::Network&)> ask, st
 void Fleet::install(const snapshot::Resident& resident, std::function<void(Installed)> done) {
     auto installed = std::make_shared<Installed>();
     ask_all<Installed>(
-        [resident](proxy::Worker& worker, net::Network& loop) {
+        [resident](proxy::Worker& worker, net::Network&) {
             auto failures = worker.install(resident);
-            return Installed{loop.now(), std::move(failures)};
+            // The loop's clock stands still during a turn; this measures the turn's own work. The same monotonic clock.
+            const auto now = std::chrono::steady_clock::now().time_since_epoch();
+            return Installed{Instant{std::chrono::duration_cast<Duration>(now).count()}, std::move(failures)};
         },
         [installed](Installed one) {
             installed->at = std::max(installed->at, one.at);

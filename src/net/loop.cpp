@@ -203,9 +203,10 @@ Result<std::unique_ptr<Loop>> Loop::create() {
 Instant Loop::now() const { return kernel_->now_; }
 
 Timestamp Loop::wall() const {
+    // Of the same moment as now(), which may be some work ago: instants and timestamps written down must agree.
     timespec ts{};
     clock_gettime(CLOCK_REALTIME, &ts);
-    return Timestamp{ts.tv_sec * 1'000'000'000 + ts.tv_nsec};
+    return Timestamp{ts.tv_sec * 1'000'000'000 + ts.tv_nsec} + (kernel_->now_ - monotonic());
 }
 
 async::Scope& Loop::scope() { return kernel_->scope_; }

@@ -163,6 +163,7 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
     const Instant now = parts_.network.now();
     if (!owed_.empty() && now - paid_ >= pay_every) pay();
     if (newest_live_ && now - newest_live_->applied > context) newest_live_.reset();
+    if (verification_) count_rollback(window);
     if (verification_) verify_rollback();
     if (!current_) return;
     if (!signals.empty() || !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});

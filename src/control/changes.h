@@ -120,6 +120,7 @@ private:
     void line(const std::string& stage, const std::string& text, bool durable);
     void close(const std::string& ending, int exit_code, const std::string& summary, std::string detail);
     [[nodiscard]] snapshot::Resident resident(Instant lease) const;
+    void count_rollback(const measure::Tally& window);
     void verify_rollback();
     void end_verification(int exit_code, const std::string& summary);
     void owe(std::vector<store::Entry> entries);

@@ -31,8 +31,9 @@ struct Changes::Current {
 struct Changes::Verification {
     ChangeRecord record;
     std::shared_ptr<Feed> feed;
-    Instant since;  ///< when all workers had swapped
+    Instant since;  ///< since when all is well; `never` until all workers have swapped
     Instant limit;
+    std::uint64_t requests = 0, failed = 0;  ///< since then
 };
 
 }  // namespace plimsoll::control

@@ -12,6 +12,9 @@ namespace plimsoll::control {
 
 namespace {
 
+/// Of requests, in a recovery that counts as one.
+constexpr double allowed_failures = 0.01;
+
 /// The newest known good revision that is not the active one, or 0.
 RevisionNumber good_before(const History& history, RevisionNumber active) {
     for (auto number = history.known_good.rbegin(); number != history.known_good.rend(); ++number)
@@ -90,27 +93,38 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
     return verification_->feed;
 }
 
+void Changes::count_rollback(const measure::Tally& window) {
+    Verification& seen = *verification_;
+    if (seen.since == never || window.from < seen.since) return;
+    for (const measure::ArmTally& arm : window.arms) {
+        const measure::RouteTally all = arm.all_routes();
+        seen.requests += all.requests;
+        seen.failed += all.failed;
+    }
+    const bool quiet = parts_.site.watch.firing().empty() &&
+                       static_cast<double>(seen.failed) <= allowed_failures * static_cast<double>(seen.requests);
+    if (quiet || parts_.network.now() >= seen.limit) return;
+    seen.since = window.to;  // not yet well: what counts begins anew
+    seen.requests = seen.failed = 0;
+}
+
 void Changes::verify_rollback() {
+    const Verification& seen = *verification_;
     const Instant now = parts_.network.now();
     const Duration window = parts_.site.active_document.config.guard.recovery_window;
-    const bool long_enough = verification_->since != never && now - verification_->since >= window;
-    const measure::Second recent = parts_.site.series.sum(now - window, now);
-    const bool quiet = parts_.site.watch.firing().empty() && recent.failed() * 100 <= recent.requests();
-    if (!(long_enough && quiet) && now < verification_->limit) return;
-
-    const std::uint64_t to = verification_->record.revision.value;
-    if (long_enough && quiet)
-        end_verification(exit_code::done,
-                         fmt::format("ROLLED BACK to r{} by hand; {} requests in the last {}, {} failed", to,
-                                     recent.requests(), text(window), recent.failed()));
-    else if (!long_enough)
-        end_verification(exit_code::unverified,
-                         fmt::format("r{}: not all workers acknowledged the rollback; recovery is NOT verified", to));
-    else
-        end_verification(
-            exit_code::unverified,
-            fmt::format("r{} serves, but recovery is NOT verified: {} of {} requests failed in the last {}", to,
-                        recent.failed(), recent.requests(), text(window)));
+    const std::uint64_t to = seen.record.revision.value;
+    // No data is never a pass: a site that nobody asks is not known to be well.
+    if (seen.since != never && now - seen.since >= window && seen.requests > 0)
+        return end_verification(exit_code::done,
+                                fmt::format("ROLLED BACK to r{} by hand; {} requests in the last {}, {} failed", to,
+                                            seen.requests, text(now - seen.since), seen.failed));
+    if (now < seen.limit) return;
+    end_verification(
+        exit_code::unverified,
+        seen.since == never
+            ? fmt::format("r{}: not all workers acknowledged; recovery is NOT verified", to)
+            : fmt::format("r{} serves, but recovery is NOT verified: {} of {} requests failed in the last {}", to,
+                          seen.failed, seen.requests, text(now - seen.since)));
 }
 
 void Changes::end_verification(int exit_code, const std::string& summary) {

@@ -102,7 +102,7 @@ void Changes::install(const rollout::Install& install) {
     site.candidate = current_->candidate;
     site.share = install.shadow ? Share{} : install.share;
     site.shadow = install.shadow;
-    site.candidate_mix = current_->planned->mix.empty() ? equal_mix(*site.candidate) : current_->planned->mix;
+    site.candidate_mix = current_->planned->mix.empty() ? rollout::equal_mix(*site.candidate) : current_->planned->mix;
     parts_.prober.watch({site.active.get(), site.candidate.get()});
     const std::uint64_t round = ++rounds_;
     parts_.fleet.install(resident(parts_.network.now() + install.lease),

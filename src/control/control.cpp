@@ -61,7 +61,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     if (set.workers == 0) set.workers = config.workers;
     if (set.workers == 0) set.workers = std::max(1u, std::thread::hardware_concurrency());
     site.active = snapshot::compile(config, control->ledger_->history().active, site.identities, set.workers);
-    site.active_mix = equal_mix(*site.active);
+    site.active_mix = rollout::equal_mix(*site.active);
     site.watch = judge::Watch({.utilisation_cap = config.guard.utilisation_cap});
 
     auto fleet = Fleet::start(network, {.workers = set.workers,
@@ -252,7 +252,7 @@ void Control::tick(Collected collected) {
         second_ = {};  // this window saw both shares
     }
     if (second_.to - second_.from >= std::chrono::seconds(1)) {
-        const PoolMix mix = pool_mix(*site_.active, second_);
+        const rollout::PoolMix mix = rollout::pool_mix(*site_.active, second_);
         if (std::ranges::any_of(mix, [](double share) { return share > 0; })) site_.active_mix = mix;
         recent_.push_back(std::exchange(second_, {}));
         if (recent_.size() > recent_seconds) recent_.erase(recent_.begin());

@@ -72,7 +72,7 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
 
     site.active = snapshot::compile(parsed.document->config, to, site.identities, parts_.workers);
     site.active_document = std::move(*parsed.document);
-    site.active_mix = equal_mix(*site.active);
+    site.active_mix = rollout::equal_mix(*site.active);
     parts_.recorder.set(site.active_document.config.recording);
     parts_.fleet.install(resident(never), [this](const Fleet::Installed& done) {
         usual_failures_ = done.failures;

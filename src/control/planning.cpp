@@ -69,7 +69,7 @@ Planned make_planned(const PlanRequest& request) {
 
     if (!recording.records.empty()) {
         snapshot::Identities identities;
-        out.mix = pool_mix(*snapshot::compile(proposed, {}, identities, 1), recording);
+        out.mix = rollout::pool_mix(*snapshot::compile(proposed, {}, identities, 1), recording);
     }
     return out;
 }

@@ -9,7 +9,7 @@
 
 #include "check/check.h"
 #include "config/config.h"
-#include "control/facts.h"
+#include "rollout/traffic_facts.h"
 
 namespace plimsoll::control {
 
@@ -30,7 +30,7 @@ struct Planned {
     Findings checks;          ///< of reading and checking
     Findings forecasts;       ///< of the forecast
     bool unservable = false;  ///< it would serve nobody; cannot be forced
-    PoolMix mix;              ///< of recorded requests over the proposed pools; empty = nothing recorded
+    rollout::PoolMix mix;     ///< of recorded requests over the proposed pools; empty = nothing recorded
     double peak_rate = 0;
 };
 

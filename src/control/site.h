@@ -9,9 +9,9 @@
 
 #include "base/ids.h"
 #include "config/config.h"
-#include "control/facts.h"
 #include "judge/watch.h"
 #include "measure/series.h"
+#include "rollout/traffic_facts.h"
 #include "snapshot/snapshot.h"
 
 namespace plimsoll::control {
@@ -25,7 +25,7 @@ struct Site {
     std::shared_ptr<const snapshot::Snapshot> candidate;  ///< resident beside `active`; null = none
     Share share;                                          ///< that the candidate serves
     bool shadow = false;
-    PoolMix candidate_mix;
+    rollout::PoolMix candidate_mix;
 
     // Written by Prober.
     std::set<EndpointId> down;  ///< held down by active checks
@@ -35,13 +35,13 @@ struct Site {
     measure::Tally totals;  ///< since the start
     double rate = 0;        ///< requests/s over the last second or so
     double peak_rate = 0;   ///< highest mean over ten seconds, of the recording and of what was seen since
-    PoolMix active_mix;
+    rollout::PoolMix active_mix;
     judge::Watch watch;
 
     [[nodiscard]] bool is_down(EndpointId id) const { return down.contains(id); }
     [[nodiscard]] std::vector<judge::EndpointFacts> facts() const {
-        return endpoint_facts({active.get(), active_mix}, {candidate.get(), candidate_mix},
-                              [this](EndpointId id) { return is_down(id); });
+        return rollout::endpoint_facts({active.get(), active_mix}, {candidate.get(), candidate_mix},
+                                       [this](EndpointId id) { return is_down(id); });
     }
 };
 

@@ -213,7 +213,9 @@ void Machine::operator()(const TrialFailed& seen) {
         return each.is_open() && each.change && each.change->revision == seen.revision &&
                (!each.cause || each.blames_change());
     });
-    const std::string line = fmt::format("{}: {}", judge::name(seen.verdict.family), seen.verdict.text);
+    const std::string_view family = judge::name(seen.verdict.family);
+    const std::string& text = seen.verdict.text;
+    const std::string line = text.starts_with(family) ? text : fmt::format("{}: {}", family, text);
     Incident& incident =
         found != state_.incidents.end() ? *found : open("", fmt::format("change {}", label(seen.revision)), line, true);
     log(incident, "verdict", fmt::format("verdict {}: {}", judge::name(seen.verdict.decision), line),

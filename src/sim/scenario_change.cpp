@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 #include "judge/diagnose.h"
-#include "sim/facts.h"
+#include "rollout/traffic_facts.h"
 #include "sim/player.h"
 #include "sim/replay.h"
 
@@ -132,7 +132,7 @@ void Player::change(const ProposedChange& change, const Where& where) {
     if (change.unguarded) {
         document_ = std::move(document);
         active_ = world_.compile(document_.config, RevisionNumber{++revisions_});
-        mix_ = pool_mix(*active_, recorded());
+        mix_ = rollout::mix_or_equal(*active_, recorded());
         world_.install({active_, nullptr, {}, false, 0, never});
         seen.end = ChangeEnd::completed;
         seen.exit_code = 0;
@@ -177,8 +177,8 @@ void Player::begin(const ProposedChange& change, std::size_t index, config::Docu
         if (std::ranges::find(current.forecasts, finding) != current.forecasts.end()) continue;
         if (std::ranges::find(current.checks, finding) == current.checks.end()) current.checks.push_back(finding);
     }
-    current.mix = pool_mix(*world_.compile(after, RevisionNumber{revisions_ + 1}), recording);
-    mix_ = pool_mix(*active_, recording);
+    current.mix = rollout::mix_or_equal(*world_.compile(after, RevisionNumber{revisions_ + 1}), recording);
+    mix_ = rollout::mix_or_equal(*active_, recording);
     ChangeSeen& seen = played_.changes[index];
     seen.findings = current.checks;
     seen.findings.insert(seen.findings.end(), current.forecasts.begin(), current.forecasts.end());
@@ -206,9 +206,9 @@ void Player::begin(const ProposedChange& change, std::size_t index, config::Docu
 
 std::vector<judge::EndpointFacts> Player::facts() const {
     const bool live = current_ && current_->candidate && world_.resident().candidate;
-    return endpoint_facts(*active_, mix_, live ? current_->candidate.get() : nullptr,
-                          live ? current_->mix : std::vector<double>{},
-                          [this](EndpointId id) { return world_.state(id).health == balance::Health::down; });
+    return rollout::endpoint_facts(
+        {active_.get(), mix_}, {live ? current_->candidate.get() : nullptr, live ? current_->mix : rollout::PoolMix{}},
+        [this](EndpointId id) { return world_.state(id).health == balance::Health::down; });
 }
 
 judge::Scene Player::scene() const {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "sim/facts.h"
+#include "rollout/traffic_facts.h"
 #include "sim/player.h"
 #include "sim/scenario_parser.h"
 
@@ -184,7 +184,7 @@ void Player::start_world() {
     watch_ = judge::Watch(watch_settings(document_.config.guard));
     active_ = world_.compile(document_.config, RevisionNumber{++revisions_});
     world_.install({active_, nullptr, {}, false, 0, never});
-    mix_ = pool_mix(*active_, {});
+    mix_ = rollout::equal_mix(*active_);
     for (Poisson load : scenario_.loads) {
         load.from = load.from == Instant{} ? load.from : load.from + scenario_.warmup;  // the first load warms up too
         load.to = load.to + scenario_.warmup;

@@ -1,5 +1,5 @@
-// Facts: what judges are told about endpoints, made from the two resident revisions, the traffic's mix over pools and
-// the health of endpoints. Pure functions of values.
+// Traffic facts: what judges are told about endpoints, made from the two resident revisions, the traffic's mix over
+// pools and the health of endpoints. Pure functions of values.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 #include "recording/recording.h"
 #include "snapshot/snapshot.h"
 
-namespace plimsoll::control {
+namespace plimsoll::rollout {
 
 /// Share of all requests that goes to each pool of a snapshot, by PoolIndex; sums to 1, or all 0 when nothing is known.
 using PoolMix = std::vector<double>;
@@ -23,6 +23,9 @@ using PoolMix = std::vector<double>;
 /// Every pool that a route names takes the same: what is assumed when nothing was seen.
 [[nodiscard]] PoolMix equal_mix(const snapshot::Snapshot& snapshot);
 
+/// The first of them that knows anything: the recording, else equal_mix.
+[[nodiscard]] PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Recording& recording);
+
 /// One revision and how requests spread over its pools.
 struct Side {
     const snapshot::Snapshot* snapshot = nullptr;
@@ -33,4 +36,4 @@ struct Side {
 [[nodiscard]] std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
                                                                const std::function<bool(EndpointId)>& down);
 
-}  // namespace plimsoll::control
+}  // namespace plimsoll::rollout

@@ -1,4 +1,4 @@
-#include "control/facts.h"
+#include "rollout/traffic_facts.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,12 @@
 
 #include "balance/balance.h"
 
-namespace plimsoll::control {
+namespace plimsoll::rollout {
 
 namespace {
+
+/// Records looked at, evenly spaced: enough for a share within half a percent.
+constexpr std::size_t looked_at = 20'000;
 
 void normalise(PoolMix& mix) {
     const double sum = std::accumulate(mix.begin(), mix.end(), 0.0);
@@ -57,7 +60,9 @@ void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double
 
 PoolMix pool_mix(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
     PoolMix mix(snapshot.pools.size(), 0.0);
-    for (const recording::Record& record : recording.records) {
+    const std::size_t stride = recording.records.size() / looked_at + 1;
+    for (std::size_t i = 0; i < recording.records.size(); i += stride) {
+        const recording::Record& record = recording.records[i];
         if (record.cause == Cause::bad_request) continue;
         if (const auto route = snapshot.match(record.host, record.path)) mix[snapshot.route(*route).pool.value] += 1;
     }
@@ -82,6 +87,12 @@ PoolMix equal_mix(const snapshot::Snapshot& snapshot) {
     return mix;
 }
 
+PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
+    PoolMix mix = pool_mix(snapshot, recording);
+    const bool any = std::ranges::any_of(mix, [](double share) { return share > 0; });
+    return any ? mix : equal_mix(snapshot);
+}
+
 std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
                                                  const std::function<bool(EndpointId)>& down) {
     std::vector<judge::EndpointFacts> facts;
@@ -90,4 +101,4 @@ std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side&
     return facts;
 }
 
-}  // namespace plimsoll::control
+}  // namespace plimsoll::rollout

@@ -48,9 +48,9 @@ private:
     std::shared_ptr<Disk> disk_;
 };
 
-/// Answers after 15 ms in the mean, with a long tail: the noise of a busy machine is small beside it.
+/// Answers after 8 ms in the mean, with a long tail: the noise of a busy machine is small beside it.
 async::Task<http::Response> answer(net::Network& network, Random& random) {
-    co_await network.sleep_until(network.now() + from_seconds(-0.015 * std::log(1 - random.uniform())));
+    co_await network.sleep_until(network.now() + from_seconds(-0.008 * std::log(1 - random.uniform())));
     co_return http::Response::text(200, "ok\n");
 }
 

@@ -50,6 +50,9 @@ void add_changing(CLI::App& app, Arguments& args, int& exit) {
                            "exit 2 when there is something to apply");
     plan_command->add_option("--base", args.plan.base, "plan against this file, without a server");
     plan_command->add_option("--recording", args.plan.recording, "with --base: recorded traffic to replay");
+    plan_command->add_option(
+        "--peak", args.plan.peak_rate,
+        "with --recording: replay it at this many requests/s (an imported log may not know its peak)");
 
     CLI::App* apply_command = command(app, "apply", "Let a change in, guarded, and wait for what becomes of it", exit,
                                       [&args] { return apply(args.common, args.apply); });

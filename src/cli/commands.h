@@ -19,6 +19,7 @@ struct PlanArgs {
     bool detailed_exitcode = false;
     std::string base;       ///< file: plan without a server, against this config
     std::string recording;  ///< file: with `base`
+    double peak_rate = 0;   ///< requests/s: with `recording`; 0 = the recording's own
 };
 struct ApplyArgs {
     std::string file, reason, author, base_digest;

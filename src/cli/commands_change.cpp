@@ -71,7 +71,7 @@ int plan(const Common& common, const PlanArgs& args) {
     if (!text) return fail_with(text.error());
     Json answer;
     if (!args.base.empty()) {
-        const auto planned = offline_plan(args.file, *text, args.base, args.recording);
+        const auto planned = offline_plan(args.file, *text, args.base, args.recording, args.peak_rate);
         if (!planned) return fail_with(planned.error());
         answer = Json::parse(*planned);
     } else {

@@ -9,7 +9,7 @@
 namespace plimsoll::cli {
 
 Result<std::string> offline_plan(const std::string& file, const std::string& text, const std::string& base_file,
-                                 const std::string& recording_file) {
+                                 const std::string& recording_file, double peak_rate) {
     const auto base_text = read_file(base_file);
     if (!base_text) return std::unexpected(base_text.error());
     config::Parsed base = config::parse(*base_text, base_file);
@@ -23,6 +23,7 @@ Result<std::string> offline_plan(const std::string& file, const std::string& tex
     request.file = file;
     request.active = base.document->config;
     request.base_name = base_file;
+    request.peak_rate = peak_rate;
     if (!recording_file.empty()) {
         if (const auto readable = read_file(recording_file); !readable) return std::unexpected(readable.error());
         request.segments.push_back(recording_file);

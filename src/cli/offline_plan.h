@@ -8,7 +8,9 @@
 namespace plimsoll::cli {
 
 /// JSON as the server's /v1/plan answers. `recording_file` may be empty (then the forecast says there was no data).
+/// `peak_rate` in requests/s; 0 = the recording's own.
 [[nodiscard]] Result<std::string> offline_plan(const std::string& file, const std::string& text,
-                                               const std::string& base_file, const std::string& recording_file);
+                                               const std::string& base_file, const std::string& recording_file,
+                                               double peak_rate);
 
 }  // namespace plimsoll::cli

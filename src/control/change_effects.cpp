@@ -130,9 +130,9 @@ void Changes::uninstall() {
     const std::uint64_t round = ++rounds_;
     // Nothing stands before this: no disk, no answer. It is what stops the harm.
     parts_.fleet.install(resident(never), [this, round, undone, decided](Fleet::Installed done) {
-        last_rollback_ = RollbackTiming{{}, done.at - decided};
+        last_switch_ = SwitchTiming{{}, done.at - decided};
         parts_.fleet.use_of(undone, [this, decided](Fleet::Use use) {
-            if (last_rollback_) last_rollback_->last_started = std::max(Duration{}, use.last_started - decided);
+            if (last_switch_) last_switch_->last_started = std::max(Duration{}, use.last_started - decided);
         });
         parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
         tell_care_undone(done.at - decided, done.at);
@@ -169,11 +169,28 @@ void Changes::adopt(const rollout::Adopt& adopt) {
     site.share = {};
     parts_.recorder.set(site.active_document.config.recording);
     ++rounds_;
-    parts_.fleet.install(resident(never), [this](const Fleet::Installed& done) {
+    // `apply` is answered when every worker has left the old revision, and says how long that took.
+    current_->adopting = true;
+    current_->adopting_since = parts_.network.now();
+    const std::uint64_t submission = current_->submission;
+    const Instant decided = parts_.network.now();
+    const RevisionNumber old = current_->record.base;
+    parts_.fleet.install(resident(never), [this, submission, decided, old](const Fleet::Installed& done) {
         usual_failures_ = done.failures;
         parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
+        parts_.fleet.use_of(old, [this, submission, decided, swapped = done.at](Fleet::Use use) {
+            last_switch_ = SwitchTiming{std::max(Duration{}, use.last_started - decided), swapped - decided};
+            if (current_ && current_->submission == submission) end_adoption();
+        });
     });
     parts_.care.observe(incident::ChangeSettled{adopt.revision});
+}
+
+void Changes::end_adoption() {
+    current_->adopting = false;
+    if (!current_->finish_later) return;  // the rollout has not said its last word yet
+    const rollout::Finish last = std::move(*current_->finish_later);
+    finish(last);
 }
 
 /// The rollout has completed, but the journal did not take it: a restart would serve the old revision, so we do.
@@ -256,6 +273,10 @@ nlohmann::json wall(Instant at, Instant now, Timestamp now_wall) {
 }  // namespace
 
 void Changes::finish(const rollout::Finish& finish) {
+    if (current_->adopting) {
+        current_->finish_later = finish;
+        return;
+    }
     const rollout::Account& account = finish.account;
     const Instant now = parts_.network.now();
     const Timestamp wall_now = parts_.network.wall();
@@ -291,9 +312,10 @@ void Changes::finish(const rollout::Finish& finish) {
                           {"detected_by", account.detected_by},
                           {"cause", account.cause},
                           {"hottest", account.hottest}};
-    if (last_rollback_ && account.rolled_back != never) {
-        detail["verdict_to_last_started_us"] = last_rollback_->last_started.count() / 1000;
-        detail["verdict_to_swapped_us"] = last_rollback_->swapped.count() / 1000;
+    const bool switched = account.rolled_back != never || finish.ending == rollout::Ending::completed;
+    if (last_switch_ && switched) {
+        detail["verdict_to_last_started_us"] = last_switch_->last_started.count() / 1000;
+        detail["verdict_to_swapped_us"] = last_switch_->swapped.count() / 1000;
     }
     close(std::string(rollout::name(finish.ending)), finish.exit_code, finish.text,
           detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

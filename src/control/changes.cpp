@@ -165,6 +165,7 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
     if (newest_live_ && now - newest_live_->applied > context) newest_live_.reset();
     if (verification_) count_rollback(window);
     if (verification_) verify_rollback();
+    end_late_adoption();
     if (!current_) return;
     if (!signals.empty() || !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});
     if (current_) advance(rollout::Measured{window, facts, parts_.site.rate});
@@ -183,8 +184,15 @@ Result<void> Changes::abort(const std::string& who, const std::string& reason) {
     return {};
 }
 
+/// A worker that does not answer cannot keep an adopted revision's author waiting for ever.
+void Changes::end_late_adoption() {
+    if (current_ && current_->finish_later && parts_.network.now() - current_->adopting_since > rollout::install_limit)
+        end_adoption();
+}
+
 void Changes::unmeasured(Duration silent) {
     if (verification_) verify_rollback();
+    end_late_adoption();
     if (!current_ || !current_->planned) return;
     const rollout::Stage stage = rollout::stage_of(current_->state);
     if (stage == rollout::Stage::shadow || stage == rollout::Stage::canary || stage == rollout::Stage::soak)
@@ -200,6 +208,7 @@ void Changes::shut_down() {
         end_verification(exit_code::unverified,
                          fmt::format("r{} serves; the server was stopped before recovery was verified",
                                      verification_->record.revision.value));
+    if (current_ && current_->finish_later) end_adoption();
     if (current_ && current_->planned) advance(rollout::ShuttingDown{});
     if (current_) close("interrupted", exit_code::error, "the server was stopped", {});
 }

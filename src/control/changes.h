@@ -86,13 +86,13 @@ public:
     [[nodiscard]] std::string stage_text() const;
     [[nodiscard]] const std::string& current_id() const;
 
-    /// Milliseconds from the decision to undo until the last request was started on the undone revision, and until all
-    /// workers had swapped; of the newest rollback.
-    struct RollbackTiming {
+    /// How the newest switch between revisions went, from the verdict on: until the last request was started on the
+    /// side that was left, and until all workers had swapped.
+    struct SwitchTiming {
         Duration last_started{};
         Duration swapped{};
     };
-    [[nodiscard]] const std::optional<RollbackTiming>& last_rollback() const { return last_rollback_; }
+    [[nodiscard]] const std::optional<SwitchTiming>& last_switch() const { return last_switch_; }
 
 private:
     struct Current;
@@ -111,6 +111,8 @@ private:
     void refused_append(const Error& error);
     void adopt(const rollout::Adopt& adopt);
     void report(const rollout::Report& report);
+    void end_adoption();
+    void end_late_adoption();
     void finish(const rollout::Finish& finish);
     void installed(Fleet::Installed installed, std::uint64_t round);
     void tell_care_live(Share share);
@@ -131,7 +133,7 @@ private:
     std::unique_ptr<Current> current_;
     std::unique_ptr<Verification> verification_;
     std::optional<judge::ChangeFacts> newest_live_;
-    std::optional<RollbackTiming> last_rollback_;
+    std::optional<SwitchTiming> last_switch_;
     std::vector<store::Entry> owed_;           ///< true already, but the journal did not take them; tried again
     Instant paid_{INT64_MIN};                  ///< when that was tried last
     std::vector<std::string> usual_failures_;  ///< what could not be opened though no candidate serves

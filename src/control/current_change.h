@@ -25,6 +25,9 @@ struct Changes::Current {
     Instant decided_to_undo = never;
     std::vector<rollout::Observation> answers;  ///< of effects that are answered at once
     bool performing = false;
+    bool adopting = false;  ///< workers are on their way to the adopted revision
+    Instant adopting_since;
+    std::optional<rollout::Finish> finish_later;  ///< said when they have arrived
 };
 
 /// A manual rollback on its way back to normal.

@@ -186,6 +186,7 @@ int drill_changes(const DrillOptions& options) {
         promises.figure("apply_ms", milliseconds(change->took));
         if (change->exit_code == 0 && change->ending == "completed") {
             ++applied;
+            if (change->switched) promises.figure("adopted_last_started_ms", milliseconds(*change->switched));
         } else {
             fmt::print("change {}: {} exit {}\n{}{}\n", i, change->ending, change->exit_code, change->output,
                        change->errors);
@@ -204,6 +205,11 @@ int drill_changes(const DrillOptions& options) {
     fmt::print("wrk -c {}: {} requests, {:.0f}/s; one apply takes p50 {:.0f} ms, max {:.0f} ms\n", options.connections,
                seen.requests, seen.rate, median(took), quantile(took, 1));
     judge_changes(seen, report, applied, options.count, promises);
+    const auto& left = promises.figures("adopted_last_started_ms");
+    promises.check(
+        "changes", "applied: nothing starts on the old side 100 ms after the verdict",
+        left.size() == applied && quantile(left, 1) <= 100,
+        fmt::format("p50 {:.2f} ms, max {:.2f} ms over {} changes", median(left), quantile(left, 1), left.size()));
     return conclude(promises, options);
 }
 

@@ -25,6 +25,8 @@ double number(std::uint64_t n) { return static_cast<double>(n); }
 /// What a signal about one server is worth by itself. Held down by checks: several probes in a row have failed, that is
 /// not chance. Failing: five failures in a window, most of what was tried there.
 constexpr double down_score = 12, failing_score = 6;
+/// Bad requests of the candidate that are too many to wait for a comparison.
+constexpr double severe_rate = 0.1;
 
 /// What one endpoint did in the scene, by arm.
 struct Work {
@@ -193,8 +195,11 @@ bool too_thin(const Facts& f, const Compared& c) {
         f.slow_border == 0 ? 0 : part(number(usual.total.at_least(f.slow_border)), number(usual.total.count()));
     // What is no worse than usual needs no culprit.
     if (part(number(c.bad_candidate), candidate) < 3 * std::max(usually_slow, usual.error_rate())) return false;
-    return active < 200 && c.bad_candidate >= stands_out_count &&
-           part(number(c.bad_active), active) < 0.5 * part(number(c.bad_candidate), candidate);
+    // Mild harm waits until the held-back arm had its chance to show it too (three bad requests expected there, so that
+    // none is odds of 20:1); harm to one request in ten does not wait.
+    const double rate = part(number(c.bad_candidate), candidate);
+    if (rate < severe_rate && rate * active < 3) return false;
+    return active < 200 && c.bad_candidate >= stands_out_count && part(number(c.bad_active), active) < 0.5 * rate;
 }
 
 Hypothesis the_change(const Facts& f) {

@@ -406,6 +406,8 @@ void Load::Engine::lost(Connection& connection, Failure failure) {
 }
 
 void Load::Engine::close(Connection& connection) {
+    // Closing alone does not end the watch while a child that is being started still holds a copy of the descriptor.
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.fd, nullptr);
     ::close(connection.fd);
     connection.fd = -1;
     closed_now_.push_back(&connection);

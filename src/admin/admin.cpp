@@ -127,7 +127,7 @@ http::Response post(Control& control, std::string_view path, const Json& body) {
         if (const auto aborted = control.changes().abort(who, reason); !aborted) return failure(aborted.error());
         return said(std::string("the change is being undone"));
     }
-    if (path == "/v1/thaw") return said(control.thaw(member<std::string>(body, "digest", ""), reason));
+    if (path == "/v1/thaw") return said(control.thaw(member<std::string>(body, "digest", ""), who, reason));
     constexpr std::string_view incidents = "/v1/incidents/", ack = "/ack";
     if (path.starts_with(incidents) && path.ends_with(ack) && path.size() > incidents.size() + ack.size()) {
         const std::string id(path.substr(incidents.size(), path.size() - incidents.size() - ack.size()));

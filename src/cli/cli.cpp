@@ -170,7 +170,8 @@ int run(int argc, const char* const* argv, const std::function<int(const ServeOp
         command(app, "serve", "Serve traffic", exit, [&args, &serve] { return serve(args.serve); });
     serve_command->add_option(
         "-c,--config", args.serve.config,
-        "configuration for the first start; afterwards a difference to the active revision is a change");
+        "configuration for the first start; afterwards the journal's active revision is served, and `plimsoll "
+        "apply` lets a change in");
     serve_command->add_option("--state", args.serve.state, "directory for journal, recording and admin socket")
         ->default_val("/var/lib/plimsoll");
     serve_command->add_flag("-q,--quiet", args.serve.quiet, "log warnings and errors only");

@@ -311,16 +311,23 @@ void Control::earn_known_good() {
 
 // ---- what people do ------------------------------------------------------------------------------------------------
 
-Result<std::string> Control::thaw(const std::string& prefix, const std::string& why) {
-    for (const auto& [digest, frozen] : ledger_->history().frozen) {
-        if (prefix.size() < 4 || !digest.starts_with(prefix)) continue;
-        const std::string whole = digest;
-        const std::string change = frozen.change;
-        if (const auto written = ledger_->append(thawed_entry(whole, why, network_.wall())); !written)
-            return std::unexpected(written.error());
-        return fmt::format("{:.12} (undone as {}) may be applied again", whole, change);
-    }
-    return fail(Code::not_found, fmt::format("no frozen configuration has a digest that begins with '{}'", prefix));
+Result<std::string> Control::thaw(const std::string& prefix, const std::string& who, const std::string& why) {
+    const std::map<std::string, Frozen>& frozen = ledger_->history().frozen;
+    const auto begins = [&](const auto& one) { return prefix.size() >= 4 && one.first.starts_with(prefix); };
+    const auto found = std::ranges::find_if(frozen, begins);
+    if (found == frozen.end())
+        return fail(Code::not_found, fmt::format("no frozen configuration has a digest that begins with '{}' "
+                                                 "(give at least 4 digits)",
+                                                 prefix));
+    if (std::ranges::count_if(frozen, begins) > 1)
+        return fail(Code::invalid,
+                    fmt::format("several frozen configurations have a digest that begins with '{}': give "
+                                "more digits",
+                                prefix));
+    const Frozen thawed = found->second;  // the entry goes with the append
+    const auto written = ledger_->append(thawed_entry(thawed.digest, fmt::format("{}: {}", who, why), network_.wall()));
+    if (!written) return std::unexpected(written.error());
+    return fmt::format("{:.12} (undone as {}) may be applied again", thawed.digest, thawed.change);
 }
 
 Result<void> Control::acknowledge(const std::string& incident, const std::string& who, const std::string& note) {

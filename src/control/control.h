@@ -60,8 +60,8 @@ public:
     [[nodiscard]] const ControlSettings& settings() const { return settings_; }
     [[nodiscard]] net::Network& network() const { return network_; }
 
-    /// Lets a rolled-back configuration in again. `prefix` of its digest. Errors: not_found.
-    Result<std::string> thaw(const std::string& prefix, const std::string& why);
+    /// Lets a rolled-back configuration in again. `prefix` of its digest. Errors: not_found, invalid (ambiguous).
+    Result<std::string> thaw(const std::string& prefix, const std::string& who, const std::string& why);
     Result<void> acknowledge(const std::string& incident, const std::string& who, const std::string& note);
 
     /// Figures for metrics and status that are nobody else's.

@@ -304,7 +304,8 @@ TEST_F(ControlTest, AFrozenConfigurationIsRefusedUntilItIsThawed) {
     const Json frozen = result(submit(config(12)));
     EXPECT_EQ(frozen["ending"], "frozen") << frozen.dump(2);
     EXPECT_EQ(frozen["exit"], 6);
-    ASSERT_TRUE(control_->thaw(digest.substr(0, 12), "the cause is fixed"));
+    EXPECT_FALSE(control_->thaw(digest.substr(0, 3), "an SRE", "too short to name one"));
+    ASSERT_TRUE(control_->thaw(digest.substr(0, 12), "an SRE", "the cause is fixed"));
     EXPECT_EQ(result(submit(config(12)))["ending"], "completed");
 }
 

@@ -22,10 +22,30 @@ std::string_view name(Cause cause) {
         case Cause::upstream_protocol: return "upstream_protocol";
         case Cause::upstream_truncated: return "upstream_truncated";
         case Cause::upstream_idle: return "upstream_idle";
+        case Cause::rate_limited: return "rate_limited";
+        case Cause::queue_full: return "queue_full";
+        case Cause::queue_timeout: return "queue_timeout";
+        case Cause::overloaded: return "overloaded";
+        case Cause::not_allowed: return "not_allowed";
+        case Cause::misdirected: return "misdirected";
+        case Cause::fault_injected: return "fault_injected";
+        case Cause::tunnel_idle: return "tunnel_idle";
+        case Cause::upstream_tls: return "upstream_tls";
     }
     return "unknown";
 }
 
-bool is_upstream(Cause cause) { return cause >= Cause::connect_refused; }
+bool is_upstream(Cause cause) {
+    return (cause >= Cause::connect_refused && cause <= Cause::upstream_idle) || cause == Cause::upstream_tls;
+}
+
+std::string_view name(Spoken spoken) {
+    switch (spoken) {
+        case Spoken::http1: return "http1";
+        case Spoken::http2: return "http2";
+        case Spoken::tcp: return "tcp";
+    }
+    return "unknown";
+}
 
 }  // namespace plimsoll

@@ -36,8 +36,18 @@ enum class Cause : std::uint8_t {
     upstream_protocol,   ///< the answer was not HTTP/1.1 we accept; 502
     upstream_truncated,  ///< the answer's body broke off; the client's connection was closed to say so
     upstream_idle,       ///< the answer's body stalled longer than the idle timeout
+    // later additions; the numbers are kept in recordings, so new ones come at the end
+    rate_limited,    ///< ours: a rate limit of the route; 429
+    queue_full,      ///< ours: nobody had a place and the queue was full; 503
+    queue_timeout,   ///< ours: waited queue_timeout for a place; 503
+    overloaded,      ///< ours: memory or descriptors are short; 503 or the connection refused
+    not_allowed,     ///< the client's: CONNECT or an upgrade that the route does not allow; 405 or 501
+    misdirected,     ///< the client's: asks for a host that its TLS connection was not opened for; 421
+    fault_injected,  ///< ours: the route's fault; its status
+    tunnel_idle,     ///< nobody's: a tunnel without a byte either way was closed
+    upstream_tls,    ///< the upstream's: the TLS handshake with it failed, or its certificate is not right; 502
 };
-inline constexpr std::size_t cause_count = 18;
+inline constexpr std::size_t cause_count = 27;
 [[nodiscard]] std::string_view name(Cause cause);
 /// True for causes that an endpoint answers for (these count against its passive health).
 [[nodiscard]] bool is_upstream(Cause cause);
@@ -48,12 +58,25 @@ struct Attempt {
     Cause cause = Cause::none;
     std::uint16_t status = 0;  ///< 0 = no head arrived
     bool reused = false;       ///< on a pooled connection
-    Duration connect{};        ///< 0 when reused
+    Duration connect{};        ///< 0 when reused; with the TLS handshake
+    Duration tls{};            ///< the TLS handshake's part of connect
     Duration first_byte{};     ///< from the attempt's start to the head of the answer; 0 when none came
 };
 
 /// At most this many attempts per request, whatever the config says: bounds the record and the retry amplification.
 inline constexpr std::size_t max_attempts = 4;
+
+/// What was spoken with the client.
+enum class Spoken : std::uint8_t { http1, http2, tcp };
+[[nodiscard]] std::string_view name(Spoken spoken);
+
+/// W3C trace context of a request (https://www.w3.org/TR/trace-context/). All zero = none.
+struct Trace {
+    std::array<std::uint8_t, 16> trace_id{};
+    std::array<std::uint8_t, 8> span_id{};    ///< ours: the endpoint's parent
+    std::array<std::uint8_t, 8> parent_id{};  ///< the caller's; zero = ours is the root
+    bool sampled = false;
+};
 
 /// What became of one client request. Views are valid only during the call that hands the Outcome over.
 struct Outcome {
@@ -68,6 +91,7 @@ struct Outcome {
     std::array<Attempt, max_attempts> attempt{};
     Instant started;        ///< first byte of the request head seen
     Duration queue{};       ///< waiting for an endpoint or connection slot
+    Duration tls{};         ///< the client's TLS handshake; on the first request of a connection only
     Duration first_byte{};  ///< started -> head of the answer sent to the client
     Duration total{};       ///< started -> last byte sent, or the end
     std::uint32_t request_head_bytes = 0;
@@ -76,7 +100,10 @@ struct Outcome {
     std::uint64_t response_body_bytes = 0;
     std::uint64_t client_key = 0;    ///< keyed hash of the client address; never the address itself
     std::uint64_t affinity_key = 0;  ///< keyed hash that chose the arm (and the endpoint, for hash policies)
-    std::string_view method, host, path, client, request_id;
+    Spoken spoken = Spoken::http1;
+    bool tunnel = false;  ///< it became a tunnel (101, CONNECT, TCP): total is the tunnel's life
+    Trace trace;
+    std::string_view method, host, path, client, request_id, listener;
 
     [[nodiscard]] std::span<const Attempt> attempts() const { return {attempt.data(), attempt_count}; }
     /// The endpoint of the last attempt, or none.
@@ -86,7 +113,7 @@ struct Outcome {
     /// Client-visible failure that is not the client's own doing: 5xx, cut answer, timeout.
     [[nodiscard]] bool failed() const {
         return status >= 500 || cause == Cause::upstream_truncated || cause == Cause::upstream_idle ||
-               (status == 0 && cause != Cause::client_closed && cause != Cause::client_timeout &&
+               (status == 0 && !tunnel && cause != Cause::client_closed && cause != Cause::client_timeout &&
                 cause != Cause::bad_request);
     }
 };

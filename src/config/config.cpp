@@ -36,7 +36,7 @@ Result<Address> parse_address(std::string_view text) {
         return wrong("is an IPv6 address without brackets; write [::1]:8080");
     }
     if (host.find('\0') != std::string::npos || inet_pton(family, host.c_str(), binary.data()) != 1) {
-        return wrong("is not a literal address; names are not looked up in this version");
+        return wrong("is not a literal address; a name is looked up by `discovery`");
     }
     inet_ntop(family, binary.data(), canonical.data(), canonical.size());
     return Address{canonical.data(), static_cast<std::uint16_t>(*port)};

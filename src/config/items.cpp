@@ -146,7 +146,6 @@ std::string yaml(double value, const Rule&) { return print_number(value); }
 std::string yaml(Duration value, const Rule&) { return print_duration(value); }
 std::string yaml(const Address& value, const Rule&) { return quoted(text(value)); }
 std::string yaml(const std::string& value, const Rule&) { return quoted(value); }
-std::string yaml(Policy value, const Rule&) { return std::string(policy_names[static_cast<std::size_t>(value)]); }
 std::string yaml(const std::vector<std::string>& value, const Rule&) {
     std::string out;
     for (const auto& word : value) out += (out.empty() ? "" : ", ") + quoted(word);

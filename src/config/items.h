@@ -35,7 +35,10 @@ struct Item {
 [[nodiscard]] std::string yaml(Duration value, const Rule& rule);
 [[nodiscard]] std::string yaml(const Address& value, const Rule& rule);
 [[nodiscard]] std::string yaml(const std::string& value, const Rule& rule);
-[[nodiscard]] std::string yaml(Policy value, const Rule& rule);
+template <Choice E>
+[[nodiscard]] std::string yaml(E value, const Rule&) {
+    return quoted(Words<E>::all[static_cast<std::size_t>(value)]);
+}
 [[nodiscard]] std::string yaml(const std::vector<std::string>& value, const Rule& rule);
 [[nodiscard]] std::string yaml(const std::vector<double>& value, const Rule& rule);
 [[nodiscard]] std::string yaml(const std::map<std::string, std::string>& value, const Rule& rule);

@@ -41,28 +41,6 @@ std::string join(std::span<const std::string_view> words) {
     return out;
 }
 
-std::optional<std::size_t> choice(Reading& reading, const std::string& path, const Node& node, const Rule& rule) {
-    if (node.kind != Node::Kind::scalar) {
-        wrong(reading, path, node, "one of " + join(rule.choices));
-        return std::nullopt;
-    }
-    const auto found = std::ranges::find(rule.choices, node.scalar);
-    if (found != rule.choices.end()) return static_cast<std::size_t>(found - rule.choices.begin());
-    std::string_view nearest;
-    std::size_t distance = 4;
-    for (const std::string_view word : rule.choices) {
-        if (node.scalar.size() > 64) break;
-        if (const auto d = edit_distance(node.scalar, word); d < distance) {
-            distance = d;
-            nearest = word;
-        }
-    }
-    reading.report("P108-bad-value", path, node,
-                   fmt::format("\"{}\" is not one of {}", node.scalar.substr(0, 60), join(rule.choices)),
-                   nearest.empty() ? "" : fmt::format("did you mean \"{}\"?", nearest));
-    return std::nullopt;
-}
-
 bool is_word_char(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
@@ -112,6 +90,29 @@ std::string_view text_problem(As as, std::string_view value) {
 }
 
 }  // namespace
+
+std::optional<std::size_t> read_choice(Reading& reading, const std::string& path, const Node& node,
+                                       std::span<const std::string_view> words) {
+    if (node.kind != Node::Kind::scalar) {
+        wrong(reading, path, node, "one of " + join(words));
+        return std::nullopt;
+    }
+    const auto found = std::ranges::find(words, node.scalar);
+    if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
+    std::string_view nearest;
+    std::size_t distance = 4;
+    for (const std::string_view word : words) {
+        if (node.scalar.size() > 64) break;
+        if (const auto d = edit_distance(node.scalar, word); d < distance) {
+            distance = d;
+            nearest = word;
+        }
+    }
+    reading.report("P108-bad-value", path, node,
+                   fmt::format("\"{}\" is not one of {}", node.scalar.substr(0, 60), join(words)),
+                   nearest.empty() ? "" : fmt::format("did you mean \"{}\"?", nearest));
+    return std::nullopt;
+}
 
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule&, bool& out) {
     if (node.kind == Node::Kind::scalar && (node.scalar == "true" || node.scalar == "false")) {
@@ -191,23 +192,24 @@ void read_leaf(Reading& reading, const std::string& path, const Node& node, cons
     out = node.scalar;
 }
 
-void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Policy& out) {
-    if (const auto index = choice(reading, path, node, rule)) out = static_cast<Policy>(*index);
-}
-
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
                std::vector<std::string>& out) {
     if (node.kind != Node::Kind::sequence) {
-        wrong(reading, path, node, "a list like [" + join(rule.choices) + "]");
+        wrong(reading, path, node, rule.choices.empty() ? "a list like [a, b]" : "a list like [" + join(rule.choices) + "]");
         return;
     }
     std::vector<std::string> values;
     for (std::size_t i = 0; i < node.items.size(); ++i) {
         const std::string item_path = fmt::format("{}[{}]", path, i);
         if (!reading.enter(item_path, *node.items[i])) return;
-        const auto index = choice(reading, item_path, *node.items[i], rule);
-        if (!index) continue;
-        const std::string word(rule.choices[*index]);
+        std::string word;
+        const auto before = reading.findings.size();
+        if (rule.choices.empty()) {
+            read_leaf(reading, item_path, *node.items[i], rule, word);
+        } else if (const auto index = read_choice(reading, item_path, *node.items[i], rule.choices)) {
+            word = rule.choices[*index];
+        }
+        if (reading.findings.size() != before) continue;
         if (std::ranges::find(values, word) != values.end()) {
             reading.report("P108-bad-value", item_path, *node.items[i], fmt::format("\"{}\" stands here twice", word));
         } else {

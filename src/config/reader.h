@@ -35,7 +35,13 @@ void read_leaf(Reading& reading, const std::string& path, const Node& node, cons
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Duration& out);
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Address& out);
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, std::string& out);
-void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, Policy& out);
+/// One of `words`; the index, or nothing after a report.
+std::optional<std::size_t> read_choice(Reading& reading, const std::string& path, const Node& node,
+                                       std::span<const std::string_view> words);
+template <Choice E>
+void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule&, E& out) {
+    if (const auto index = read_choice(reading, path, node, Words<E>::all)) out = static_cast<E>(*index);
+}
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
                std::vector<std::string>& out);
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule, std::vector<double>& out);

@@ -66,14 +66,18 @@ Json leaf_schema(const std::string&, const Rule& rule) {
     }
     return out;
 }
-Json words(const Rule& rule) {
+Json words(std::span<const std::string_view> all) {
     Json out = Json::array();
-    for (const std::string_view word : rule.choices) out.push_back(word);
+    for (const std::string_view word : all) out.push_back(word);
     return out;
 }
-Json leaf_schema(Policy, const Rule& rule) { return {{"enum", words(rule)}}; }
+template <Choice E>
+Json leaf_schema(E, const Rule&) {
+    return {{"enum", words(Words<E>::all)}};
+}
 Json leaf_schema(const std::vector<std::string>&, const Rule& rule) {
-    return {{"type", "array"}, {"uniqueItems", true}, {"items", {{"enum", words(rule)}}}};
+    Json item = rule.choices.empty() ? leaf_schema(std::string(), rule) : Json{{"enum", words(rule.choices)}};
+    return {{"type", "array"}, {"uniqueItems", true}, {"items", std::move(item)}};
 }
 Json leaf_schema(const std::vector<double>&, const Rule& rule) {
     return {{"type", "array"}, {"minItems", 1}, {"items", leaf_schema(0.0, rule)}};
@@ -97,7 +101,10 @@ Json leaf_default(double value, const Rule&) { return value; }
 Json leaf_default(Duration value, const Rule&) { return print_duration(value); }
 Json leaf_default(const Address& value, const Rule&) { return text(value); }
 Json leaf_default(const std::string& value, const Rule&) { return value; }
-Json leaf_default(Policy value, const Rule&) { return policy_names[static_cast<std::size_t>(value)]; }
+template <Choice E>
+Json leaf_default(E value, const Rule&) {
+    return Words<E>::all[static_cast<std::size_t>(value)];
+}
 Json leaf_default(const std::vector<std::string>& value, const Rule&) { return value; }
 Json leaf_default(const std::vector<double>& value, const Rule&) { return value; }
 Json leaf_default(const std::map<std::string, std::string>&, const Rule&) { return Json::object(); }
@@ -196,13 +203,18 @@ std::string written(const std::string&, const Rule& rule) {
         default: return "text";
     }
 }
-std::string choices(const Rule& rule) {
+std::string choices(std::span<const std::string_view> words) {
     std::string out;
-    for (const std::string_view word : rule.choices) out += (out.empty() ? "`" : ", `") + std::string(word) + "`";
+    for (const std::string_view word : words) out += (out.empty() ? "`" : ", `") + std::string(word) + "`";
     return out;
 }
-std::string written(Policy, const Rule& rule) { return "one of " + choices(rule); }
-std::string written(const std::vector<std::string>&, const Rule& rule) { return "list of " + choices(rule); }
+template <Choice E>
+std::string written(E, const Rule&) {
+    return "one of " + choices(Words<E>::all);
+}
+std::string written(const std::vector<std::string>&, const Rule& rule) {
+    return "list of " + (rule.choices.empty() ? written(std::string(), rule) : choices(rule.choices));
+}
 std::string written(const std::vector<double>&, const Rule&) { return "list of fractions"; }
 std::string written(const std::map<std::string, std::string>&, const Rule&) { return "map of text"; }
 template <class T>

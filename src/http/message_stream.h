@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
+#include <utility>
 
 #include "async/deadline.h"
 #include "async/task.h"
@@ -69,6 +71,18 @@ public:
     [[nodiscard]] virtual async::Task<Result<void>> send_interim(std::uint16_t status, async::Deadline deadline) = 0;
     /// The client has gone or reset this exchange, as far as the loop has seen.
     [[nodiscard]] virtual bool gone() const = 0;
+    /// Called once when gone() becomes true by the client's doing, so that work for nobody can end at once. Called from
+    /// within the session: it may abort streams, not destroy this one. HTTP/2 only: a half-closed HTTP/1.1 client may
+    /// still wait for its answer.
+    void when_gone(std::move_only_function<void()> tell) { tell_gone_ = std::move(tell); }
+
+protected:
+    void went() {
+        if (auto tell = std::exchange(tell_gone_, nullptr)) tell();
+    }
+
+private:
+    std::move_only_function<void()> tell_gone_;
 };
 
 /// For the one who asks. send() the request (all of it, or in steps while read_head() waits), then read_head(), then

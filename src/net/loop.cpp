@@ -210,6 +210,7 @@ Timestamp Loop::wall() const {
 }
 
 async::Scope& Loop::scope() { return kernel_->scope_; }
+ReadyQueue& Loop::ready() { return kernel_->ready_; }
 void Loop::turn(Instant until) { kernel_->turn(until); }
 
 void Loop::run() {

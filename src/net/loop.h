@@ -22,6 +22,7 @@ public:
     Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) override;
     Task<void> sleep_until(Instant at) override;
     void post(std::move_only_function<void()> work) override;
+    ReadyQueue& ready() override;
     void run() override;
     void stop() override;
 

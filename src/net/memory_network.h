@@ -69,6 +69,7 @@ public:
     Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) override;
     Task<void> sleep_until(Instant at) override;
     void post(std::move_only_function<void()> work) override { posted_.push_back(std::move(work)); }
+    ReadyQueue& ready() override { return ready_; }
     /// Runs, moving time to the next timer whenever nothing is left to do, until stop() or until no timer is left.
     void run() override;
     void stop() override { stopped_ = true; }

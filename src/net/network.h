@@ -66,6 +66,9 @@ public:
     /// its order. Not run if the network is stopped and never run again.
     virtual void post(std::move_only_function<void()> work) = 0;
 
+    /// Wakes from a clean stack; for what waits for something else than a stream (parking.h).
+    [[nodiscard]] virtual ReadyQueue& ready() = 0;
+
     /// Serves until stop(). The memory network also returns when nothing can ever happen any more.
     virtual void run() = 0;
     /// Makes run() return after the current turn. Thread-safe.

@@ -95,6 +95,7 @@ public:
     void abort() override;
     bool closed() const override { return !socket_.open(); }
     bool quiet() const override { return !readable_ && socket_.open(); }
+    ReadyQueue& ready() override { return kernel_.ready_; }
     const Address& peer() const override { return peer_; }
     const Address& local() const override;
 

@@ -75,6 +75,7 @@ public:
     void abort() override;
     bool closed() const override { return closed_; }
     bool quiet() const override { return !closed_ && in().something() > network_.now(); }
+    ReadyQueue& ready() override { return network_.ready_; }
     const Address& peer() const override { return peer_; }
     const Address& local() const override { return local_; }
 

@@ -79,6 +79,10 @@ public:
     /// for which this is false must not be reused. Costs no system call.
     [[nodiscard]] virtual bool quiet() const = 0;
 
+    /// The queue from which the loop wakes this stream's waiters: a stream built over this one (TLS) puts waiters there
+    /// for bytes that it holds itself. Outlives the stream.
+    [[nodiscard]] virtual ReadyQueue& ready() = 0;
+
     [[nodiscard]] virtual const Address& peer() const = 0;
     [[nodiscard]] virtual const Address& local() const = 0;
 

@@ -1,13 +1,18 @@
 // Chooses an endpoint. Pure: facts come from the snapshot, state belongs to the caller, time and dice are arguments.
-// The proxy's workers and the simulator call these very functions.
+// The proxy's workers and the simulator call these very functions. Policies and what they go by are in policy.h; limits
+// and queues in admission.h; retries in retry.h.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
-#include <variant>
 #include <vector>
 
+#include "balance/adaptive.h"
+#include "balance/policy.h"
+#include "balance/retry.h"
 #include "base/ids.h"
 #include "base/outcome.h"
 #include "base/random.h"
@@ -17,44 +22,83 @@ namespace plimsoll::balance {
 
 // ---- facts: fixed for the life of a snapshot -----------------------------------------------------------------------
 
+/// Levels of priority: 0 is used first.
+inline constexpr std::uint8_t max_levels = 16;
+/// Zones told apart in one pool, without "none stated"; endpoints of further ones count as "none stated".
+inline constexpr std::uint8_t max_zones = 31;
+
 /// One endpoint of a pool as the config says it.
 struct Member {
     EndpointId id;                    ///< index into the worker's endpoint states
     double weight = 1;                ///< >= 0; 0 = takes no new requests (drained)
     double capacity = 0;              ///< requests/s it is declared to carry; 0 = not declared
     std::uint32_t max_in_flight = 0;  ///< per worker; 0 = no limit
+    std::uint8_t priority = 0;        ///< level, 0..max_levels - 1
+    std::uint8_t zone = 0;            ///< number within the pool, 1..max_zones; 0 = none stated
+    /// The same for this endpoint in every process and after every restart (a hash of its address): what keys are
+    /// mapped by. 0 = made from `id`, which is only good within one process.
+    std::uint64_t identity = 0;
 };
 
 /// Passive ejection: `consecutive` upstream failures in a row take an endpoint out for `base` x (times ejected), at
-/// most `ceiling`.
+/// most `ceiling`. With `success_rate` also whoever falls below the others' mean success rate by more than
+/// `stdev_factor` standard deviations over an `interval` (Envoy's rule). Both share one ceiling.
 struct Ejection {
     std::uint32_t consecutive = 5;
     Duration base = std::chrono::seconds(10);
     Duration ceiling = std::chrono::seconds(300);
     double max_fraction = 0.34;  ///< of the pool's endpoints that may be out by ejection; at least one may be
+    bool success_rate = false;
+    double stdev_factor = 1.9;
+    std::uint32_t min_requests = 100;  ///< of an endpoint in an interval, seen by this worker, to be compared
+    std::uint32_t min_endpoints = 5;   ///< that can be compared, for a comparison at all
+    Duration interval = std::chrono::seconds(10);
 };
 
-/// Smooth weighted round robin (nginx, 2012): exact proportions, never two heavy picks in a row without need.
-struct RoundRobin {};
-/// Least in-flight requests per weight. Full scan at N <= 4, else two random choices without replacement
-/// (Mitzenmacher 2001, "The Power of Two Choices in Randomized Load Balancing"). A first choice is drawn by weight;
-/// another takes its place only if, with this request on it, it is still no busier per weight than the first is
-/// without: so an idle pool keeps the proportions, and a light endpoint does not get every second request of a quiet
-/// one. With equal weights that is plain "fewer in flight wins, ties by lot".
-struct LeastRequest {};
-using Policy = std::variant<RoundRobin, LeastRequest>;
+class HashTable;
 
 struct PoolFacts {
     PoolId id;
     Policy policy;
     std::vector<Member> members;  ///< in file order; EndpointIndex is an index into this
     Ejection ejection;
-    double panic_threshold = 0.5;  ///< below this healthy fraction (by count) all are used, visibly
+    double panic_threshold = 0.5;              ///< below this healthy fraction (by count) all are used, visibly
+    std::shared_ptr<const HashTable> table{};  ///< by build_table; null: hashing policies score every endpoint instead
+    Duration slow_start{};                     ///< 0 = off; see weight_factor
+    std::uint8_t own_zone = 0;                 ///< the balancer's own, as in Member::zone; 0 = zones play no part
+    /// Part of all requests for this pool that arrive at balancers in our zone, in (0, 1]; 0 = not known: each zone
+    /// that has endpoints is taken to send the same.
+    double own_zone_traffic = 0;
+    std::optional<Adaptive> adaptive{};  ///< limits per endpoint that follow its latency; min and max are per worker
+};
+
+/// What keys are mapped by, for Maglev and RingHash; null for other policies, for no members and for more than 65,535.
+/// Built once per snapshot: about 2 ms for Maglev, 10 ms for a ring of 1,000 endpoints.
+[[nodiscard]] std::shared_ptr<const HashTable> build_table(const Policy& policy, std::span<const Member> members);
+
+/// Some of a pool's endpoints: those with the labels that a route names. Built once per snapshot and route.
+class Subset {
+public:
+    Subset() = default;
+    /// `members` = size of the pool; indices beyond it are left out.
+    Subset(std::span<const EndpointIndex> chosen, std::size_t members);
+    [[nodiscard]] bool contains(std::uint32_t i) const {
+        return i / 64 < bits_.size() && ((bits_[i / 64] >> (i % 64)) & 1) != 0;
+    }
+
+private:
+    std::vector<std::uint64_t> bits_;
 };
 
 // ---- state: outlives snapshots, keyed by identity, one set per worker ----------------------------------------------
 
 enum class Health : std::uint8_t { unknown, up, down };
+
+/// What one interval of success-rate ejection has seen of an endpoint.
+struct SuccessWindow {
+    std::uint32_t requests = 0;
+    std::uint32_t failures = 0;
+};
 
 /// What one worker knows about one endpoint. Survives every config change.
 struct EndpointState {
@@ -64,6 +108,12 @@ struct EndpointState {
     std::uint32_t times_ejected = 0;    ///< decays: one less for each `base` served without failure
     /// Out while this lies ahead. Once past, it marks since when the endpoint has served without failure.
     Instant ejected_until{INT64_MIN};
+    Instant not_before{INT64_MIN};  ///< out while this lies ahead: the endpoint asked for it (Retry-After)
+    Instant up_since{INT64_MIN};    ///< the slow-start clock: when it came up or is back from ejection; long ago = warm
+    SuccessWindow window{};
+    Latency latency{};  ///< for PeakEwma, and the failure rate for Prequal
+    Limiter limiter{};  ///< for PoolFacts::adaptive
+    Samples samples{};  ///< for Prequal
 };
 
 /// The cursor of one pool in one resident revision. Carried over by identity when a new revision is installed.
@@ -77,6 +127,8 @@ struct Cursor {
 /// A cursor at a random phase of the cycle, so that workers do not march in step.
 [[nodiscard]] Cursor fresh_cursor(const PoolFacts& pool, Random& random);
 
+// ---- picking -------------------------------------------------------------------------------------------------------
+
 /// Endpoints already tried for this request, by position in the pool.
 struct Tried {
     std::uint8_t count = 0;
@@ -85,28 +137,68 @@ struct Tried {
     void add(EndpointIndex i);
 };
 
+/// What a request brings to the choice besides what it has tried. Views live during the call.
+struct Asked {
+    std::optional<std::uint64_t> key{};  ///< hash of what the pool's `hash` names; none = by lot. Hashing policies only
+    const Subset* subset = nullptr;      ///< the route's; null = the whole pool
+    /// In-flight requests of all workers by EndpointId (SharedLoads::view); empty = this worker's own are all there is.
+    std::span<const std::atomic<std::uint32_t>> shared{};
+};
+
 struct Pick {
     EndpointIndex index;
     bool panic = false;  ///< chosen although down or ejected, because too few are healthy
 };
 
-/// The endpoint for the next attempt, or nullopt when nobody is eligible: weight 0, max_in_flight reached, down or
-/// ejected (unless panic), already tried. When all eligible have been tried, nullopt.
-/// Order of eligibility: up and not ejected; if none, unknown; if the healthy fraction < panic_threshold, everybody.
-/// The fraction counts members with weight > 0; those not yet known count on neither side while somebody is up (adding
-/// endpoints is no panic), as healthy while nobody is. `states` must reach beyond every member's id.
+/// The endpoint for the next attempt, or nullopt when nobody is eligible: weight 0, not in the subset, at its limit,
+/// down or ejected (unless panic), already tried. When all eligible have been tried, nullopt.
+///
+/// Who is healthy: up and not out; if nobody is up, the unknown. The healthy fraction counts members with weight > 0;
+/// those not yet known count on neither side while somebody is up (adding endpoints is no panic). Below panic_threshold
+/// everybody of that level is used.
+/// Subsets: the subset is the pool for this request - fractions, panic and levels are its own - and nobody outside it
+/// is ever chosen: a subset that cannot serve gives nullopt, and the answer is a 503 that names it.
+/// Levels: level p can carry min(1, 1.4 x healthy fraction) of the requests; 0 takes what it can, 1 of the rest what it
+/// can, and so on. If all together can carry less than everything, they share in that proportion, and only then may
+/// levels panic (a pool of one level panics by its threshold alone). Formula: Envoy's documentation of priority levels.
+/// Zones: with T = own_zone_traffic and L = our zone's part of the healthy weight, min(1, L/T) of the requests stay;
+/// the rest goes to zones with weight to spare, in proportion to it. If every balancer does so, every endpoint gets its
+/// part by weight and no more. Hashing policies with a key leave zones out: a key has one home wherever it arrives.
+///
 /// Advances `cursor` (and sizes it once if it is empty). Does not touch in_flight: the caller counts when it really
-/// sends. O(N), allocates nothing.
+/// sends. `states` must reach beyond every member's id. O(N), allocates nothing (but for sizing the cursor).
 [[nodiscard]] std::optional<Pick> pick(const PoolFacts& pool, std::span<const EndpointState> states, Cursor& cursor,
-                                       const Tried& tried, Instant now, Random& random);
+                                       const Tried& tried, Instant now, Random& random, const Asked& asked = {});
 
-/// The share of requests each member gets in the long run when all with weight > 0 are usable and equally loaded.
-/// Sums to 1, or all 0 when every weight is 0.
+/// Why pick found nobody; for the answer and the log.
+enum class Nobody : std::uint8_t {
+    empty,      ///< no endpoint with weight in the pool, or in the subset
+    unhealthy,  ///< all down or out
+    limited,    ///< healthy ones are at their limit: a request may wait for a place
+    tried,      ///< all that could serve have been tried
+};
+[[nodiscard]] Nobody why_nobody(const PoolFacts& pool, std::span<const EndpointState> states, const Tried& tried,
+                                Instant now, const Asked& asked = {});
+
+/// Whether this one could be chosen by name, without a policy: up (or unknown while nobody is up), not out, below its
+/// limit, in the subset, weight > 0. For affinity by cookie; a drained endpoint (weight 0) is left by its clients.
+[[nodiscard]] bool may_serve(const PoolFacts& pool, std::span<const EndpointState> states, EndpointIndex index,
+                             Instant now, const Asked& asked = {});
+
+/// The share of requests each member gets in the long run when all with weight > 0 are usable and equally loaded: by
+/// weight within the first level that has any. Zones and keys are left out. Sums to 1, or all 0 when every weight is 0.
 [[nodiscard]] std::vector<double> expected_shares(const PoolFacts& pool);
+/// The same when some are down or out (`usable[i]` false), spill between levels and panic included.
+[[nodiscard]] std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<bool>& usable);
 
-// ---- passive health ------------------------------------------------------------------------------------------------
+/// Slow start: what an endpoint's weight is multiplied by, in [0.1, 1]: the time since up_since over `slow_start`.
+/// Works with every policy: hashing ones send it this fraction of its keys, always the same ones. Endpoints that came
+/// up together share as if all were warm, so a process that starts does not limp.
+[[nodiscard]] double weight_factor(const PoolFacts& pool, const EndpointState& state, Instant now);
 
-/// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = how many of the pool are out already.
+// ---- what an attempt teaches ---------------------------------------------------------------------------------------
+
+/// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = count_out of its pool.
 /// Failure: an upstream cause, or a status >= 500. Success: any other status; it resets the row. Attempts that ended
 /// for other reasons (client gone, total timeout) count neither way, nor does what still comes back from an endpoint
 /// that is out already. At most max_fraction of the pool is out at once, but at least one may be; a pool of one ejects
@@ -114,7 +206,46 @@ struct Pick {
 bool observe(EndpointState& state, const Attempt& attempt, const Ejection& ejection, std::size_t pool_size,
              std::size_t ejected_now, Instant now);
 
+/// Folds what the attempt cost into what policies and adaptive limits go by. `took` = from sending until the head of
+/// the answer, or until the attempt ended without one; `others` = requests this worker (with SharedLoads: all workers)
+/// had there besides when it was sent. Attempts that ended for reasons of the client teach only that it takes at least
+/// this long. Call it for every attempt, beside `observe`.
+void learn(EndpointState& state, const PoolFacts& pool, const Attempt& attempt, Duration took, std::uint32_t others,
+           Instant now);
+
+/// Members that are out now, by ejection or on their own asking.
+[[nodiscard]] std::size_t count_out(const PoolFacts& pool, std::span<const EndpointState> states, Instant now);
+
+/// When a pool's success rates were last compared; by PoolId, one per worker.
+struct Comparison {
+    Instant since{INT64_MIN};
+};
+/// Compares success rates when an interval is over, ejects outliers and starts the next interval; else does nothing.
+/// Call it after `observe` or on a timer. The number ejected.
+std::size_t compare_success(Comparison& comparison, const PoolFacts& pool, std::span<EndpointState> states,
+                            Instant now);
+/// The rate below which an endpoint is an outlier: mean - stdev_factor x standard deviation over the windows with
+/// min_requests or more (Envoy's documentation of outlier detection). nullopt when fewer than min_endpoints have them.
+[[nodiscard]] std::optional<double> success_bar(std::span<const SuccessWindow> windows, const Ejection& ejection);
+
+/// Longest that Retry-After keeps an endpoint out, whatever it says.
+inline constexpr Duration longest_hold = std::chrono::seconds(30);
+/// An endpoint that answered 503 with Retry-After gets no requests for that long, at most longest_hold, within the
+/// ceiling of ejection. A 429 is about one client's rate, so it holds nobody else back. `ejected_now` = count_out.
+/// True if it is held. The header itself is read by retry_after() in retry.h.
+bool hold_back(EndpointState& state, std::uint16_t status, Duration asked_for, const Ejection& ejection,
+               std::size_t pool_size, std::size_t ejected_now, Instant now);
+
 // ---- active health -------------------------------------------------------------------------------------------------
+
+/// How an endpoint that comes up begins.
+enum class Entry : std::uint8_t {
+    slowly,   ///< through slow start, if the pool has one
+    at_once,  ///< known to be warm: the first check after the process started
+};
+/// Takes over what active checks say. Coming up from unknown or down starts the slow-start clock. An ejection is not
+/// lifted: it ends by its own time, so a green check cannot bring an outlier back early.
+void set_health(EndpointState& state, Health health, Instant now, Entry entry = Entry::slowly);
 
 /// Rise and fall over probe results; pure, kept by control, one per endpoint.
 struct ProbeState {
@@ -124,36 +255,5 @@ struct ProbeState {
 /// First result decides at once (a new endpoint waits for one good probe, not `rise`); after that `rise` good results
 /// bring up, `fall` bad ones take down. Returns true when health changed.
 bool probe_result(ProbeState& state, bool good, std::uint32_t rise, std::uint32_t fall);
-
-// ---- retries -------------------------------------------------------------------------------------------------------
-
-enum class RetryOn : std::uint8_t { connect_failure = 1, reset = 2, timeout = 4, status_5xx = 8 };
-
-struct RetryFacts {
-    std::uint8_t attempts = 2;    ///< in all, 1..max_attempts; 1 = no retry
-    std::uint8_t on = 1;          ///< set of RetryOn bits
-    bool non_idempotent = false;  ///< also POST/PATCH after bytes were sent; off unless the operator says so
-    double budget = 0.2;          ///< retries per request in the recent past
-    double min_per_second = 3;    ///< a quiet pool may retry this much whatever the budget says; per worker
-};
-
-/// Most tokens a bucket holds: what one endpoint's connections need that break all at once, and no more; a healthy
-/// hour must not pay for a storm.
-inline constexpr double retry_burst = 100;
-
-/// Token bucket over requests: each request earns `budget` tokens (capped), each retry costs one (Finagle's
-/// RetryBudget). In a pool so quiet that min_per_second would have earned more since the last request, time earns
-/// instead; the two never add up.
-struct RetryBudget {
-    double tokens = 0;
-    Instant refilled{INT64_MIN / 2};  ///< when it last earned; long ago at first, so that the first request may retry
-};
-void on_request(RetryBudget& budget, const RetryFacts& facts, Instant now);
-
-/// Whether to try once more, and takes the token if so. `made` = attempts made so far. `sent` = some byte of the
-/// request may have reached the endpoint; then only an idempotent request (or non_idempotent) with a replayable body is
-/// sent again.
-[[nodiscard]] bool may_retry(RetryBudget& budget, const RetryFacts& facts, const Attempt& failed, std::uint8_t made,
-                             bool idempotent, bool sent, bool body_replayable, Instant now);
 
 }  // namespace plimsoll::balance

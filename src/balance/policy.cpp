@@ -185,7 +185,7 @@ void Tried::add(EndpointIndex i) {
 }
 
 std::optional<Pick> pick(const PoolFacts& pool, std::span<const EndpointState> states, Cursor& cursor,
-                         const Tried& tried, Instant now, Random& random) {
+                         const Tried& tried, Instant now, Random& random, const Asked& /*asked*/) {
     const Survey seen = survey(pool, states, now);
     if (!seen.somebody) return std::nullopt;
     const Eligible eligible{pool, states, tried, now, seen.tier};

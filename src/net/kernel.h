@@ -56,6 +56,8 @@ struct Loop::Kernel {
     };
     /// Errors: false when epoll takes no more.
     bool watch(int fd, Source& source, std::uint32_t events, Name& name);
+    /// Asks once more for events of a source that is watched with EPOLLONESHOT.
+    void watch_again(int fd, std::uint32_t events, Name name);
     /// Before the descriptor is closed.
     void forget(Name name);
 

@@ -126,6 +126,13 @@ bool Loop::Kernel::watch(int fd, Source& source, std::uint32_t events, Name& nam
     return true;
 }
 
+void Loop::Kernel::watch_again(int fd, std::uint32_t events, Name name) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = std::uint64_t{name.generation} << 32 | name.slot;
+    ::epoll_ctl(poll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
 void Loop::Kernel::forget(Name name) {
     Entry& entry = sources_[name.slot];
     entry.source = nullptr;

@@ -20,6 +20,7 @@ public:
     Timestamp wall() const override;
     Task<Result<std::unique_ptr<Stream>>> connect(Address address, Deadline deadline) override;
     Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) override;
+    Result<std::unique_ptr<Watched>> watch(int descriptor) override;
     Task<void> sleep_until(Instant at) override;
     void post(std::move_only_function<void()> work) override;
     ReadyQueue& ready() override;

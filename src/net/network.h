@@ -37,6 +37,18 @@ public:
     [[nodiscard]] virtual std::uint64_t accept_pauses() const = 0;
 };
 
+/// A descriptor that belongs to somebody else (a library's socket), of which we only say when it can be read.
+class Watched {
+public:
+    Watched() = default;
+    Watched(const Watched&) = delete;
+    Watched& operator=(const Watched&) = delete;
+    virtual ~Watched() = default;
+    /// Goes on as soon as poll(2) would call the descriptor readable; asked again, it answers again. One waiter at a
+    /// time. Errors: timeout.
+    [[nodiscard]] virtual Task<Result<void>> readable(Deadline deadline) = 0;
+};
+
 struct ListenOptions {
     bool reuse_port = false;         ///< several workers listen on the same port, the kernel divides
     int backlog = 4096;              ///< connections the kernel holds before accept
@@ -59,6 +71,9 @@ public:
     [[nodiscard]] virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, Deadline deadline) = 0;
     /// IP or Unix-domain; a stale Unix socket file is replaced. Errors: conflict (in use), invalid, unreachable, io.
     [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) = 0;
+    /// Watches a descriptor that stays its owner's, who closes it after the Watched is gone. Errors: limit (the kernel
+    /// watches no more); invalid: this network has no descriptors (the one in memory).
+    [[nodiscard]] virtual Result<std::unique_ptr<Watched>> watch(int descriptor);
     /// Goes on at the first turn at or after `at` (coarse: up to 4 ms late).
     [[nodiscard]] virtual Task<void> sleep_until(Instant at) = 0;
 

@@ -21,16 +21,6 @@ bool is_control(char c) {
     return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
 
-/// RFC 9110 6.5.1: nothing that frames, routes, authorises or describes the content may come late. Every name that we
-/// know by meaning is one of these.
-bool may_be_trailer(const Header& header) {
-    constexpr std::string_view content = "content-";
-    if (header.name.size() >= content.size() && equal_ignoring_case(header.name.substr(0, content.size()), content)) {
-        return false;
-    }
-    return header.known == Known::other;
-}
-
 }  // namespace
 
 BodyDecoder::BodyDecoder(const Framing& framing, const BodyLimits& limits) : limits_(limits) {

@@ -180,6 +180,23 @@ Refusal Fields::add(std::string_view line, std::size_t at, const HeadLimits& lim
     return {};
 }
 
+Refusal Fields::add(std::string_view name, std::size_t name_at, std::string_view value, std::size_t value_at,
+                    const HeadLimits& limits) {
+    const bool lower_case = std::ranges::all_of(name, [](char c) { return is_tchar(c) && lower(c) == c; });
+    if (name.empty() || !lower_case) return {400, "a field name that is not a lower-case token"};
+    if (name.size() > std::min<std::size_t>(limits.name_bytes, UINT16_MAX)) return {431, "a field name too long"};
+    if (!is_field_value(value)) return {400, "a control byte in a field value"};
+    if (!value.empty() && (is_blank(value.front()) || is_blank(value.back()))) return {400, "blanks around a value"};
+    if (value.size() > limits.value_bytes) return {431, "a field value too long"};
+    if (lines_.size() >= limits.fields) return {431, "too many fields"};
+    const Known known = classify(name);
+    present_ |= bit(known);
+    lines_.push_back({static_cast<std::uint32_t>(name_at), static_cast<std::uint32_t>(value_at),
+                      static_cast<std::uint32_t>(value.size()), static_cast<std::uint16_t>(name.size()), known,
+                      (always_hop & bit(known)) != 0});
+    return {};
+}
+
 void Fields::drop_last() {
     const Known known = lines_.back().known;
     lines_.pop_back();
@@ -228,6 +245,14 @@ ConnectionOptions Fields::read_connection() {
         }
     }
     return options;
+}
+
+bool may_be_trailer(const Header& header) {
+    constexpr std::string_view content = "content-";
+    if (header.name.size() >= content.size() && equal_ignoring_case(header.name.substr(0, content.size()), content)) {
+        return false;
+    }
+    return header.known == Known::other;
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

@@ -123,6 +123,10 @@ public:
     /// Refuses: no colon, empty name, blank or other non-token byte in the name, control byte in the value, a line that
     /// starts with a blank (obs-fold), sizes over the limits.
     [[nodiscard]] Refusal add(std::string_view line, std::size_t at, const HeadLimits& limits);
+    /// Keeps one line of an HTTP/2 field section (RFC 9113 8.2), whose name and value stand at these offsets. Refuses:
+    /// a name that is no lower-case token, a value with a control byte or blanks around it, sizes over the limits.
+    [[nodiscard]] Refusal add(std::string_view name, std::size_t name_at, std::string_view value, std::size_t value_at,
+                              const HeadLimits& limits);
     /// Reads the Connection lines: marks what RFC 9110 7.6.1 says not to forward (the fixed set, and names listed
     /// there, except framing, Host and what we set ourselves). Needs rebase() first.
     [[nodiscard]] ConnectionOptions read_connection();
@@ -142,6 +146,10 @@ private:
     const char* base_ = "";
     std::uint64_t present_ = 0;
 };
+
+/// RFC 9110 6.5.1: nothing that frames, routes, authorises or describes the content may come in a trailer; every name
+/// that we know by meaning is one of these, and content-*.
+[[nodiscard]] bool may_be_trailer(const Header& header);
 
 /// ASCII only, as field names and tokens are.
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);

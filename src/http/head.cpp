@@ -7,8 +7,6 @@
 namespace plimsoll::http {
 namespace {
 
-/// Longest method we carry (RFC 9112 3: longer than any we know is 501).
-constexpr std::size_t max_method_bytes = 32;
 constexpr std::size_t version_bytes = 8;  // "HTTP/1.1"
 constexpr std::size_t crlf_bytes = 2;
 
@@ -61,7 +59,8 @@ Refusal check_transfer_encoding(const Fields& fields, std::uint8_t minor_version
     return {501, "a transfer coding other than chunked"};
 }
 
-/// The body's length as the fields give it; `none` when they say nothing.
+}  // namespace
+
 Refusal read_framing(const Fields& fields, std::uint8_t minor_version, Framing& framing) {
     framing = {};
     const bool chunked = fields.has(Known::transfer_encoding);
@@ -79,7 +78,9 @@ Refusal read_framing(const Fields& fields, std::uint8_t minor_version, Framing& 
     return {};
 }
 
-}  // namespace
+bool is_target(std::string_view text) {
+    return std::ranges::all_of(text, [](char c) { return target_byte(c) != bad; });
+}
 
 Method classify_method(std::string_view text) {
     switch (text.size()) {
@@ -219,7 +220,7 @@ Refusal RequestParser::parse_request_line(std::string_view line, std::size_t at)
 }
 
 Refusal RequestParser::parse_target(std::string_view target, std::size_t at) {
-    if (target.front() == '/') return parse_path(target, at);
+    if (target.front() == '/') return head_.read_path(target, at);
     if (target == "*") {
         if (head_.method != Method::options) return {400, "\"*\" as a target is for OPTIONS"};
         head_.path_ = slice(at, 1);
@@ -234,11 +235,10 @@ Refusal RequestParser::parse_target(std::string_view target, std::size_t at) {
     if (!is_authority(authority)) return {400, "a target with an invalid authority"};
     head_.absolute_form = true;
     head_.authority_ = slice(at + scheme, authority.size());
-    return parse_path(target.substr(end), at + end);
+    return head_.read_path(target.substr(end), at + end);
 }
 
-/// `text` is empty, or starts with '/' or '?'.
-Refusal RequestParser::parse_path(std::string_view text, std::size_t at) {
+Refusal RequestHead::read_path(std::string_view text, std::size_t at) {
     const std::size_t path_end = std::min(text.find('?'), text.size());
     for (std::size_t i = 0; i < path_end; ++i) {
         if (target_byte(text[i]) != anywhere) return {400, "a backslash in the path"};
@@ -248,10 +248,19 @@ Refusal RequestParser::parse_path(std::string_view text, std::size_t at) {
         }
         if (text[i + 1] == '0' && text[i + 2] == '0') return {400, "%00 in the path"};
     }
-    head_.path_ = slice(at, path_end);
+    path_ = slice(at, path_end);
     if (path_end == text.size()) return {};
-    head_.has_query = true;
-    head_.query_ = slice(at + path_end + 1, text.size() - path_end - 1);
+    has_query = true;
+    query_ = slice(at + path_end + 1, text.size() - path_end - 1);
+    return {};
+}
+
+Refusal RequestHead::read_expect() {
+    if (!fields.has(Known::expect)) return {};
+    const bool plain =
+        fields.count(Known::expect) == 1 && equal_ignoring_case(fields.get(Known::expect), "100-continue");
+    if (!plain) return {417, "an expectation other than 100-continue"};
+    expects_continue = true;
     return {};
 }
 
@@ -267,14 +276,15 @@ Refusal RequestParser::finish() {
     if (head_.minor_version == 0) {
         // Means nothing here (RFC 9110 10.1.1), and must not come to mean something when forwarded as HTTP/1.1.
         head_.fields.mark_hop(Known::expect);
-    } else if (head_.fields.has(Known::expect)) {
-        const bool plain = head_.fields.count(Known::expect) == 1 &&
-                           equal_ignoring_case(head_.fields.get(Known::expect), "100-continue");
-        if (!plain) return {417, "an expectation other than 100-continue"};
-        head_.expects_continue = true;
+    } else if (const Refusal refusal = head_.read_expect(); refusal.status != 0) {
+        return refusal;
     }
     head_.upgrade = head_.minor_version == 1 && connection.upgrade && head_.fields.has(Known::upgrade) &&
                     head_.framing.kind == Framing::Kind::none;
+    if (head_.upgrade && head_.fields.count(Known::upgrade) == 1) {
+        const std::string_view protocol = head_.fields.get(Known::upgrade);
+        head_.protocol_ = slice(static_cast<std::size_t>(protocol.data() - head_.base_), protocol.size());
+    }
     return {};
 }
 

@@ -31,6 +31,13 @@ struct Framing {
     friend bool operator==(const Framing&, const Framing&) = default;
 };
 
+/// Longest method we carry (RFC 9112 3: longer than any we know is 501).
+inline constexpr std::size_t max_method_bytes = 32;
+/// The bytes of a request target: VCHAR without '#'.
+[[nodiscard]] bool is_target(std::string_view text);
+/// The body's length as Transfer-Encoding and Content-Length give it; `none` when they say nothing.
+[[nodiscard]] Refusal read_framing(const Fields& fields, std::uint8_t minor_version, Framing& framing);
+
 enum class Progress : std::uint8_t {
     more,      ///< no verdict yet: feed again when bytes have come
     complete,  ///< the head is whole and valid
@@ -68,16 +75,25 @@ public:
     [[nodiscard]] std::string_view path() const { return path_.size != 0 ? view(path_) : std::string_view("/"); }
     /// After '?', without it.
     [[nodiscard]] std::string_view query() const { return view(query_); }
-    /// Of the absolute-form target, else the Host field; validated; empty only in HTTP/1.0.
+    /// Of the absolute-form target or :authority, else the Host field; validated; empty only in HTTP/1.0.
     [[nodiscard]] std::string_view authority() const { return view(authority_); }
+    /// If `upgrade`: the protocol asked for, "websocket": the Upgrade field, or :protocol of an extended CONNECT
+    /// (RFC 8441), whose method() is connect and whose target is a path all the same. Empty when several Upgrade lines
+    /// came.
+    [[nodiscard]] std::string_view protocol() const { return view(protocol_); }
     /// The bytes have moved to `base`.
     void rebase(const char* base) { base_ = base, fields.rebase(base); }
 
 private:
     friend class RequestParser;
+    friend class RequestSection;
     [[nodiscard]] std::string_view view(Slice slice) const { return {base_ + slice.at, slice.size}; }
+    /// `text` stands at `at`; it is empty, or starts with '/' or '?', and has no byte that cannot stand in a target.
+    Refusal read_path(std::string_view text, std::size_t at);
+    /// The Expect field: understood, or refused.
+    Refusal read_expect();
     const char* base_ = "";
-    Slice method_text_, target_, path_, query_, authority_;
+    Slice method_text_, target_, path_, query_, authority_, protocol_;
 };
 
 /// A response's head.
@@ -98,6 +114,7 @@ public:
 
 private:
     friend class ResponseParser;
+    friend class ResponseSection;
     const char* base_ = "";
     Slice reason_;
 };
@@ -139,7 +156,6 @@ private:
     Refusal check_partial(std::string_view received) const;
     Refusal parse_request_line(std::string_view line, std::size_t at);
     Refusal parse_target(std::string_view target, std::size_t at);
-    Refusal parse_path(std::string_view text, std::size_t at);
     Refusal finish();
     Refusal finish_host();
 

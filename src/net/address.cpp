@@ -13,6 +13,9 @@ Result<Address> Address::ip(std::string_view host, std::uint16_t port) {
     Address address;
     address.port_ = port;
     const std::string text(host);
+    if (text.find('\0') != std::string::npos) {  // where inet_pton would stop reading
+        return fail(Code::invalid, "not a literal IP address: it holds a zero byte");
+    }
     if (inet_pton(AF_INET, text.c_str(), address.ip_.data()) == 1) {
         address.family_ = Family::ipv4;
     } else if (inet_pton(AF_INET6, text.c_str(), address.ip_.data()) == 1) {

@@ -32,8 +32,8 @@ struct ProxyHeader {
     /// Done only. Family none, both, when the sender spoke for itself (LOCAL: a health check) or does not know
     /// (UNKNOWN, UNSPEC, a Unix socket, datagrams): then the connection's own addresses hold. IPv4 mapped into IPv6 has
     /// become IPv4.
-    Address source, destination;
-    std::string_view reason;  ///< refused only; a fixed text
+    Address source{}, destination{};
+    std::string_view reason{};  ///< refused only; a fixed text
     [[nodiscard]] bool known() const { return source.family() != Address::Family::none; }
 };
 

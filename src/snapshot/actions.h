@@ -103,7 +103,7 @@ struct Actions {
     [[nodiscard]] bool upgrades_to(std::string_view protocol) const;
 };
 
-/// The scheme://host part is empty for rewrites: only `path`. For tests and explain.
+/// Begins with '/', holds no blank, control byte, '?' or '#', and is at most max_rewritten long.
 [[nodiscard]] bool is_sendable_path(std::string_view path);
 
 }  // namespace plimsoll::snapshot

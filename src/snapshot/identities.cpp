@@ -32,6 +32,10 @@ PoolId Identities::pool(std::string_view name) { return PoolId{number(pool_ids_,
 RouteId Identities::route(std::string_view name) {
     return RouteId{number(route_ids_, routes_, std::string(name), name)};
 }
+RateLimitId Identities::rate_limit(std::string_view route, std::string_view key) {
+    const auto fresh = static_cast<std::uint32_t>(rate_limit_ids_.size());
+    return RateLimitId{rate_limit_ids_.emplace(fmt::format("{}/{}", route, key), fresh).first->second};
+}
 
 std::string_view Identities::endpoint_name(EndpointId id) const { return name_of(endpoints_, id.value); }
 std::string_view Identities::pool_name(PoolId id) const { return name_of(pools_, id.value); }

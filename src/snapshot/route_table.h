@@ -95,7 +95,8 @@ private:
     std::vector<std::uint32_t> listed_;  ///< route indices
     std::vector<std::uint32_t> conditions_of_;  ///< by route; none = nothing more to ask
     std::vector<Conditions> conditions_;
-    std::uint32_t any_host_ = 0;  ///< group of routes without a host
+    std::uint32_t nodes_ = 0;                      ///< lists of exact paths begin here
+    static constexpr std::uint32_t any_host_ = 0;  ///< group of routes without a host
 };
 
 }  // namespace plimsoll::snapshot

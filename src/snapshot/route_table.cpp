@@ -1,0 +1,204 @@
+// On the path of every request: no allocation, no lock.
+#include "snapshot/route_table.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/hash.h"
+
+namespace plimsoll::snapshot {
+
+namespace {
+
+constexpr std::uint32_t nothing = UINT32_MAX;
+
+std::string_view without_slashes(std::string_view prefix) {
+    while (prefix.ends_with('/')) prefix.remove_suffix(1);
+    return prefix;
+}
+
+}  // namespace
+
+std::string_view canonical_host(std::string_view host, char (&buffer)[max_host]) {
+    const auto colon = host.rfind(':');
+    if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos)
+        host = host.substr(0, colon);
+    if (host.ends_with('.')) host.remove_suffix(1);
+    if (host.size() > max_host) return {};
+    for (std::size_t i = 0; i < host.size(); ++i) {
+        const char c = host[i];
+        buffer[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    }
+    return {buffer, host.size()};
+}
+
+// ---- WordTable -----------------------------------------------------------------------------------------------------
+
+void WordTable::reserve(std::size_t words, std::size_t bytes) {
+    texts_.reserve(bytes);
+    const std::size_t slots = std::bit_ceil(words + words / 2 + 8);
+    if (slots > slots_.size()) grow(slots);
+}
+
+void WordTable::grow(std::size_t slots) {
+    std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(slots));
+    for (const Slot& slot : old) {
+        if (slot.value == missing) continue;
+        std::size_t at = slot.hash & (slots - 1);
+        while (slots_[at].value != missing) at = (at + 1) & (slots - 1);
+        slots_[at] = slot;
+    }
+}
+
+/// Where the word stands, or the free slot where it would.
+std::size_t WordTable::place(std::uint64_t hash, std::uint32_t scope, std::string_view text) const {
+    std::size_t at = hash & (slots_.size() - 1);
+    for (;; at = (at + 1) & (slots_.size() - 1)) {
+        const Slot& slot = slots_[at];
+        if (slot.value == missing) return at;
+        if (slot.hash == hash && slot.scope == scope &&
+            std::string_view(texts_).substr(slot.begin, slot.size) == text) {
+            return at;
+        }
+    }
+}
+
+std::uint32_t WordTable::add(std::uint32_t scope, std::string_view text, std::uint32_t otherwise) {
+    if ((used_ + 1) * 3 > slots_.size() * 2) grow(std::max<std::size_t>(slots_.size() * 2, 8));
+    const std::uint64_t hash = keyed_hash(text, scope);
+    Slot& slot = slots_[place(hash, scope, text)];
+    if (slot.value != missing) return slot.value;
+    PLIMSOLL_ENSURE(texts_.size() + text.size() < UINT32_MAX, "route tables beyond 4 GiB of text");
+    slot = {hash, scope, static_cast<std::uint32_t>(texts_.size()), static_cast<std::uint32_t>(text.size()), otherwise};
+    texts_ += text;
+    ++used_;
+    return otherwise;
+}
+
+std::uint32_t WordTable::find(std::uint32_t scope, std::string_view text) const {
+    if (used_ == 0) return missing;
+    return slots_[place(keyed_hash(text, scope), scope, text)].value;
+}
+
+std::size_t WordTable::bytes() const { return slots_.capacity() * sizeof(Slot) + texts_.capacity(); }
+
+// ---- HostTable -----------------------------------------------------------------------------------------------------
+
+std::uint32_t HostTable::add(std::string_view pattern, std::uint32_t otherwise) {
+    char buffer[max_host];
+    if (!pattern.starts_with("*.")) return words_.add(exact, canonical_host(pattern, buffer), otherwise);
+    const std::string_view domain = canonical_host(pattern.substr(2), buffer);
+    const auto labels = static_cast<std::uint32_t>(std::ranges::count(domain, '.') + 1);
+    if (domain.empty()) return words_.add(exact, domain, otherwise);  // never asked for
+    deepest_ = std::max(deepest_, labels);
+    return words_.add(wild, domain, otherwise);
+}
+
+// ---- RouteTable: making it -----------------------------------------------------------------------------------------
+
+RouteTable::RouteTable(const std::vector<config::Route>& routes) {
+    // Nodes are numbered before exact paths; lists are gathered apart and laid end to end.
+    std::vector<std::vector<std::uint32_t>> at_node(1), at_exact;
+    hosts_ = {};
+    const auto group_of = [&](const config::Match& match) {
+        if (!match.host || *match.host == "*") return any_host_;
+        const auto fresh = static_cast<std::uint32_t>(at_node.size());
+        const std::uint32_t group = hosts_.add(*match.host, fresh);
+        if (group == fresh) at_node.emplace_back();
+        return group;
+    };
+    const auto node_of = [&](std::uint32_t node, std::string_view prefix) {
+        // "/api/v1" is the segments "", "api", "v1"; the root stands for the empty prefix, which takes every path.
+        while (!prefix.empty()) {
+            const std::string_view segment = prefix.substr(0, prefix.find('/', 1));
+            prefix.remove_prefix(segment.size());
+            const auto fresh = static_cast<std::uint32_t>(at_node.size());
+            node = segments_.add(node, segment, fresh);
+            if (node == fresh) at_node.emplace_back();
+        }
+        return node;
+    };
+    conditions_of_.assign(routes.size(), nothing);
+    for (std::uint32_t i = 0; i < routes.size(); ++i) {
+        const config::Match& match = routes[i].match;
+        const std::uint32_t group = group_of(match);
+        if (match.path) {
+            const auto fresh = static_cast<std::uint32_t>(at_exact.size());
+            const std::uint32_t list = exact_.add(group, *match.path, fresh);
+            if (list == fresh) at_exact.emplace_back();
+            at_exact[list].push_back(i);
+        } else {
+            const std::string_view prefix = match.path_prefix ? *match.path_prefix : std::string_view{};
+            at_node[node_of(group, without_slashes(prefix))].push_back(i);
+        }
+        if (Conditions made = compile_conditions(match); !made.empty()) {
+            conditions_of_[i] = static_cast<std::uint32_t>(conditions_.size());
+            conditions_.push_back(std::move(made));
+        }
+    }
+    nodes_ = static_cast<std::uint32_t>(at_node.size());
+    lists_.reserve(at_node.size() + at_exact.size());
+    listed_.reserve(routes.size());
+    for (const auto* lists : {&at_node, &at_exact}) {
+        for (const auto& list : *lists) {
+            const auto begin = static_cast<std::uint32_t>(listed_.size());
+            listed_.insert(listed_.end(), list.begin(), list.end());
+            lists_.push_back({begin, static_cast<std::uint32_t>(listed_.size())});
+        }
+    }
+}
+
+// ---- RouteTable: asking it -----------------------------------------------------------------------------------------
+
+std::uint32_t RouteTable::first(std::uint32_t list, std::uint32_t best, const RequestView& request) const {
+    const List& range = lists_[list];
+    for (std::uint32_t at = range.begin; at < range.end; ++at) {
+        const std::uint32_t route = listed_[at];
+        if (route >= best) return best;
+        const std::uint32_t more = conditions_of_[route];
+        if (more == nothing || conditions_[more].hold(request)) return route;
+    }
+    return best;
+}
+
+std::uint32_t RouteTable::in_group(std::uint32_t group, std::uint32_t best, const RequestView& request) const {
+    if (const auto list = exact_.find(group, request.path); list != WordTable::missing) {
+        best = first(nodes_ + list, best, request);
+    }
+    std::string_view rest = request.path;
+    for (std::uint32_t node = group; node != WordTable::missing;) {
+        best = first(node, best, request);
+        if (rest.empty()) break;
+        const std::string_view segment = rest.substr(0, rest.find('/', 1));
+        rest.remove_prefix(segment.size());
+        node = segments_.find(node, segment);
+    }
+    return best;
+}
+
+std::optional<RouteIndex> RouteTable::match(const RequestView& asked) const {
+    if (lists_.empty()) return std::nullopt;
+    RequestView request = asked;
+    if (const TargetParts parts = split_target(asked.path); parts.has_query) {
+        request.path = parts.path;
+        if (request.query.empty()) request.query = parts.query;
+    }
+    char buffer[max_host];
+    std::uint32_t best = in_group(any_host_, nothing, request);
+    hosts_.find(canonical_host(request.host, buffer),
+                [&](std::uint32_t group) { best = in_group(group, best, request); });
+    if (best == nothing) return std::nullopt;
+    return RouteIndex{best};
+}
+
+std::size_t RouteTable::bytes() const {
+    std::size_t sum = hosts_.bytes() + exact_.bytes() + segments_.bytes() + lists_.capacity() * sizeof(List) +
+                      (listed_.capacity() + conditions_of_.capacity()) * sizeof(std::uint32_t) +
+                      conditions_.capacity() * sizeof(Conditions);
+    for (const Conditions& each : conditions_) {
+        sum += (each.headers.capacity() + each.query.capacity()) * sizeof(FieldCondition);
+    }
+    return sum;
+}
+
+}  // namespace plimsoll::snapshot

@@ -11,7 +11,7 @@
 namespace plimsoll::tls {
 
 /// Reads the first message of a TLS connection, in pieces of any size and spread over records as the client likes.
-/// Strict: every length must fit exactly, extensions and names must not repeat. The verdict stays once it is given.
+/// Strict: every length must fit exactly and there is one name at most. The verdict stays once it is given.
 class ClientHelloParser {
 public:
     enum class State : std::uint8_t {

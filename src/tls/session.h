@@ -81,6 +81,7 @@ private:
     void wait_below(Pump& pump, Instant deadline);
     void readable_below(net::Wake why);
     void writable_below(net::Wake why);
+    void abandon(bool reset);
     /// What reading made us say (or could not be sent before) goes out when the socket takes it.
     void push_out();
 

@@ -21,7 +21,7 @@ enum class KeyKind : std::uint8_t { ec, rsa, ed25519 };
 struct Ask {
     std::string subject = "leaf";
     /// As OpenSSL writes them: "DNS:a.example", "IP:127.0.0.1".
-    std::vector<std::string> names;
+    std::vector<std::string> names{};
     const char* from = "20200101000000Z";
     const char* until = "20990101000000Z";
     KeyKind key = KeyKind::ec;

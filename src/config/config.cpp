@@ -42,6 +42,33 @@ Result<Address> parse_address(std::string_view text) {
     return Address{canonical.data(), static_cast<std::uint16_t>(*port)};
 }
 
+Result<std::string> parse_network(std::string_view text) {
+    const auto wrong = [&](std::string_view why) {
+        return fail(Code::invalid, fmt::format("\"{}\" {}", text.substr(0, 80), why), Side::client);
+    };
+    const auto slash = text.find('/');
+    const std::string host(text.substr(0, slash));
+    const int family = host.find(':') != std::string::npos ? AF_INET6 : AF_INET;
+    const std::size_t bits = family == AF_INET6 ? 128 : 32;
+    std::array<unsigned char, sizeof(in6_addr)> binary{};
+    if (host.find('\0') != std::string::npos || inet_pton(family, host.c_str(), binary.data()) != 1) {
+        return wrong("is not a network like 10.0.0.0/8 or 2001:db8::/32");
+    }
+    std::size_t length = bits;
+    if (slash != std::string_view::npos) {
+        const auto given = parse_count(text.substr(slash + 1));
+        if (!given || *given > bits) return wrong(fmt::format("has no prefix length between 0 and {}", bits));
+        length = *given;
+    }
+    std::array<unsigned char, sizeof(in6_addr)> kept = binary;
+    for (std::size_t bit = length; bit < bits; ++bit) kept[bit / 8] &= static_cast<unsigned char>(~(0x80u >> bit % 8));
+    std::array<char, INET6_ADDRSTRLEN> canonical{};
+    inet_ntop(family, kept.data(), canonical.data(), canonical.size());
+    std::string out = fmt::format("{}/{}", canonical.data(), length);
+    if (kept != binary) return wrong(fmt::format("has bits beyond its length; that network is {}", out));
+    return out;
+}
+
 void Sources::add(std::string path, Where where) { places_.emplace(std::move(path), std::move(where)); }
 
 bool Sources::written(std::string_view path) const { return places_.contains(path); }

@@ -25,14 +25,19 @@ struct Address {
 };
 [[nodiscard]] std::string text(const Address& address);
 [[nodiscard]] Result<Address> parse_address(std::string_view text);
+/// "10.0.0.0/8", "::1/128" from "10.0.0.0/8", "::1": the one form of a network. Bits beyond the length are refused.
+[[nodiscard]] Result<std::string> parse_network(std::string_view text);
+
+/// Memory that one compiled regex may take (RE2's max_mem). What parse accepts compiles within it.
+inline constexpr std::int64_t max_regex_bytes = 1 << 20;
 
 /// All that a client may do to a listener before it is refused. Maxima exist because memory does.
 struct ListenerLimits {
-    std::uint32_t max_connections = 10'000;    ///< per listener, over all workers
-    std::uint32_t max_head_bytes = 16 * 1024;  ///< request line and headers; 431 beyond
-    std::uint32_t max_headers = 100;           ///< 431 beyond
-    std::uint64_t max_body_bytes = 0;          ///< 413 beyond; 0 = no limit
-    std::uint32_t max_streams = 100;           ///< HTTP/2: requests at once on one connection
+    std::uint32_t max_connections = 10'000;         ///< per listener, over all workers
+    std::uint32_t max_head_bytes = 16 * 1024;       ///< request line and headers; 431 beyond
+    std::uint32_t max_headers = 100;                ///< 431 beyond
+    std::uint64_t max_body_bytes = 0;               ///< 413 beyond; 0 = no limit
+    std::uint32_t max_streams = 100;                ///< HTTP/2: requests at once on one connection
     std::uint32_t max_requests_per_connection = 0;  ///< then the client is told to open another; 0 = no limit
     Duration max_connection_age{};                  ///< the same by age; 0 = no limit
     friend bool operator==(const ListenerLimits&, const ListenerLimits&) = default;
@@ -72,12 +77,12 @@ struct Listener {
     std::string name;
     Address address;
     Protocol protocol = Protocol::http;
-    bool http2 = true;               ///< by ALPN with TLS, by prior knowledge without
-    std::optional<ListenerTls> tls;  ///< `tls: off` = plain
-    std::vector<TcpRoute> tcp;       ///< for protocol tcp
-    Duration idle_timeout = 60s;       ///< a kept-alive connection without a request
-    Duration head_timeout = 10s;       ///< first byte to end of head
-    Duration body_idle_timeout = 30s;  ///< between two reads of a body, or two writes of an answer
+    bool http2 = true;                             ///< by ALPN with TLS, by prior knowledge without
+    std::optional<ListenerTls> tls;                ///< `tls: off` = plain
+    std::vector<TcpRoute> tcp;                     ///< for protocol tcp
+    Duration idle_timeout = 60s;                   ///< a kept-alive connection without a request
+    Duration head_timeout = 10s;                   ///< first byte to end of head
+    Duration body_idle_timeout = 30s;              ///< between two reads of a body, or two writes of an answer
     std::vector<std::string> trusted_proxies;      ///< networks whose X-Forwarded-For and Forwarded are believed
     std::vector<std::string> proxy_protocol_from;  ///< networks whose connections begin with a PROXY header (v1, v2)
     ListenerLimits limits;
@@ -95,9 +100,9 @@ struct FieldMatch {
 
 /// All given conditions must hold. At most one of path, path_prefix and path_regex.
 struct Match {
-    std::optional<std::string> host;         ///< exact or "*.example.com", case-insensitive, without port
-    std::optional<std::string> path;         ///< exact, as sent, before '?'
-    std::optional<std::string> path_prefix;  ///< by whole segments: "/api" matches "/api" and "/api/x", not "/apix"
+    std::optional<std::string> host;          ///< exact or "*.example.com", case-insensitive, without port
+    std::optional<std::string> path;          ///< exact, as sent, before '?'
+    std::optional<std::string> path_prefix;   ///< by whole segments: "/api" matches "/api" and "/api/x", not "/apix"
     std::optional<std::string> path_regex{};  ///< RE2, of the whole path before '?'
     std::vector<std::string> listeners{};     ///< names; none = all
     std::vector<std::string> methods{};       ///< none = all
@@ -201,9 +206,9 @@ struct Route {
     std::optional<Mirror> mirror{};
     std::optional<Fault> fault{};
     std::vector<RateLimit> rate_limits{};
-    std::optional<Duration> timeout{};     ///< instead of the pool's timeouts.total
-    std::vector<std::string> upgrades{};   ///< protocols that may be upgraded to: "websocket"
-    bool connect = false;                  ///< CONNECT opens a tunnel to the pool
+    std::optional<Duration> timeout{};    ///< instead of the pool's timeouts.total
+    std::vector<std::string> upgrades{};  ///< protocols that may be upgraded to: "websocket"
+    bool connect = false;                 ///< CONNECT opens a tunnel to the pool
     friend bool operator==(const Route&, const Route&) = default;
 };
 
@@ -244,9 +249,9 @@ enum class CheckType : std::uint8_t { http, tcp, grpc };
 struct HealthCheck {
     CheckType type = CheckType::http;
     std::string path = "/healthz";
-    std::string host;      ///< Host to ask for; empty = the address
-    std::string service;   ///< for grpc: the service asked about; empty = the server as a whole
-    double jitter = 0.1;   ///< of the interval, so that probes do not march in step
+    std::string host;     ///< Host to ask for; empty = the address
+    std::string service;  ///< for grpc: the service asked about; empty = the server as a whole
+    double jitter = 0.1;  ///< of the interval, so that probes do not march in step
     Duration interval = 2s;
     Duration timeout = 1s;
     std::uint32_t rise = 2;
@@ -257,9 +262,9 @@ struct HealthCheck {
 
 struct Timeouts {
     Duration connect = 500ms;
-    Duration per_try = 5s;  ///< until the head of the answer
-    Duration total = 15s;   ///< until the head of the answer, over all attempts
-    Duration idle = 30s;    ///< an answer's body that stalls
+    Duration per_try = 5s;      ///< until the head of the answer
+    Duration total = 15s;       ///< until the head of the answer, over all attempts
+    Duration idle = 30s;        ///< an answer's body that stalls
     Duration tunnel_idle = 1h;  ///< a tunnel (WebSocket, CONNECT, TCP) without a byte either way
     friend bool operator==(const Timeouts&, const Timeouts&) = default;
 };
@@ -278,8 +283,8 @@ struct Ejection {
     std::uint32_t consecutive = 5;
     Duration base = 10s;
     double max_fraction = 0.34;
-    bool success_rate = false;    ///< also by comparing success rates over `interval`
-    double stdev_factor = 1.9;    ///< below mean - factor * standard deviation of the pool's rates is out
+    bool success_rate = false;         ///< also by comparing success rates over `interval`
+    double stdev_factor = 1.9;         ///< below mean - factor * standard deviation of the pool's rates is out
     std::uint32_t min_requests = 100;  ///< per endpoint and interval, to be compared
     std::uint32_t min_endpoints = 5;   ///< with that many requests, for a comparison at all
     Duration interval = 10s;
@@ -290,19 +295,20 @@ struct PoolLimits {
     std::uint32_t max_in_flight_per_endpoint = 0;      ///< over all workers; 0 = no limit
     std::uint32_t idle_connections_per_endpoint = 64;  ///< kept for reuse, per worker
     Duration keepalive_idle = 30s;                     ///< a pooled connection unused this long is closed
-    std::uint32_t max_in_flight = 0;                ///< of the whole pool, over all workers; 0 = no limit
-    std::uint32_t max_connections_per_endpoint = 0;  ///< over all workers; 0 = no limit
-    std::uint32_t queue = 0;                         ///< requests that may wait for a place, over all workers; 0 = none
-    Duration queue_timeout = 1s;                     ///< then 503
-    std::uint32_t max_requests_per_connection = 0;   ///< then another connection is opened; 0 = no limit
-    Duration max_connection_age{};                   ///< the same by age; 0 = no limit
-    std::uint32_t max_streams = 100;                 ///< HTTP/2: requests at once on one connection
+    std::uint32_t max_in_flight = 0;                   ///< of the whole pool, over all workers; 0 = no limit
+    std::uint32_t max_connections_per_endpoint = 0;    ///< over all workers; 0 = no limit
+    std::uint32_t queue = 0;                        ///< requests that may wait for a place, over all workers; 0 = none
+    Duration queue_timeout = 1s;                    ///< then 503
+    std::uint32_t max_requests_per_connection = 0;  ///< then another connection is opened; 0 = no limit
+    Duration max_connection_age{};                  ///< the same by age; 0 = no limit
+    std::uint32_t max_streams = 100;                ///< HTTP/2: requests at once on one connection
     friend bool operator==(const PoolLimits&, const PoolLimits&) = default;
 };
 
 /// TLS towards endpoints.
 struct PoolTls {
-    std::string server_name;  ///< asked for by SNI and verified; empty = the endpoint's discovery name or the Host asked
+    std::string
+        server_name;  ///< asked for by SNI and verified; empty = the endpoint's discovery name or the Host asked
     bool verify = true;
     std::string ca;           ///< file; empty = the system's
     std::string certificate;  ///< name: shown to endpoints that ask for one
@@ -334,11 +340,11 @@ enum class DiscoveryType : std::uint8_t { dns, srv, file };
 /// Endpoints that are found rather than written. Those written in `endpoints` stay beside them.
 struct Discovery {
     DiscoveryType type = DiscoveryType::dns;
-    std::string name;         ///< for dns and srv
-    std::uint16_t port = 80;  ///< for dns
-    std::string file;         ///< for file: YAML or JSON list of {address, weight, zone, ...} as in `endpoints`
-    Duration refresh = 5s;    ///< at least this often; a shorter TTL is not followed below 1 s
-    double capacity = 0;      ///< requests/s of each found endpoint; 0 = not declared
+    std::string name;                ///< for dns and srv
+    std::uint16_t port = 80;         ///< for dns
+    std::string file;                ///< for file: YAML or JSON list of {address, weight, zone, ...} as in `endpoints`
+    Duration refresh = 5s;           ///< at least this often; a shorter TTL is not followed below 1 s
+    double capacity = 0;             ///< requests/s of each found endpoint; 0 = not declared
     Duration max_divergence = 1min;  ///< wanted and serving may differ this long before it is a signal
     std::vector<std::string> resolvers;  ///< addresses of name servers; none = the system's
     friend bool operator==(const Discovery&, const Discovery&) = default;

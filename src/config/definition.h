@@ -41,14 +41,14 @@ enum class As : std::uint8_t {
     header_value,  ///< no control bytes
     regex,         ///< RE2 syntax, size bounded
     any_text,      ///< whatever it says
-    secret,        ///< as any_text; differences say only that it changed
+    secret,        ///< as any_text; never shown, differences say only that it changed
 };
 
 struct Rule {
     As as = As::plain;
-    std::string_view unit = {};  ///< for people: "requests/s"
-    double min = 0;              ///< inclusive; durations in seconds
-    double max = std::numeric_limits<double>::infinity();
+    std::string_view unit = {};                            ///< for people: "requests/s"
+    double min = 0;                                        ///< inclusive; durations in seconds
+    double max = std::numeric_limits<double>::infinity();  ///< of text: bytes; infinite = max_text
     bool required = false;
     bool ascending = false;              ///< lists of numbers
     std::string_view default_text = {};  ///< when the default is not a value but a rule: "the address"
@@ -60,13 +60,13 @@ inline constexpr std::array<std::string_view, 4> retry_conditions{"connect_failu
 /// The words of an enumeration, by its values.
 template <class E>
 struct Words;
-#define PLIMSOLL_WORDS(TYPE, ...)                                         \
-    template <>                                                           \
-    struct Words<TYPE> {                                                  \
+#define PLIMSOLL_WORDS(TYPE, ...)                                                 \
+    template <>                                                                   \
+    struct Words<TYPE> {                                                          \
         static constexpr auto all = std::to_array<std::string_view>(__VA_ARGS__); \
     }
-PLIMSOLL_WORDS(Policy, {"round_robin", "least_request", "peak_ewma", "prequal", "maglev", "ring_hash", "rendezvous",
-                        "random"});
+PLIMSOLL_WORDS(Policy,
+               {"round_robin", "least_request", "peak_ewma", "prequal", "maglev", "ring_hash", "rendezvous", "random"});
 PLIMSOLL_WORDS(TlsVersion, {"1.2", "1.3"});
 PLIMSOLL_WORDS(ClientAuth, {"none", "optional", "required"});
 PLIMSOLL_WORDS(Protocol, {"http", "tcp"});
@@ -80,6 +80,8 @@ PLIMSOLL_WORDS(LogFormat, {"json", "text"});
 #undef PLIMSOLL_WORDS
 template <class E>
 concept Choice = std::is_enum_v<E> && requires { Words<E>::all; };
+inline constexpr double max_text = 4096;         ///< bytes of an ordinary text
+inline constexpr double max_body_text = 65'536;  ///< bytes of an answer or page of our own: each worker keeps it
 inline constexpr double day_s = 86'400;
 inline constexpr double hour_s = 3'600;
 
@@ -181,8 +183,8 @@ void describe(V& v, T& t) {
     v.leaf("status", t.status, {.min = 301, .max = 308}, "301, 302, 303, 307 or 308.");
     v.leaf("scheme", t.scheme, {.as = As::any_text, .default_text = "as asked"}, "http or https.");
     v.leaf("host", t.host, {.as = As::host_port, .default_text = "as asked"}, "Host, with a port if need be.");
-    v.leaf("path", t.path, {.as = As::any_text, .default_text = "as asked"}, "The whole path.");
-    v.leaf("path_prefix", t.path_prefix, {.as = As::any_text, .default_text = "as asked"},
+    v.leaf("path", t.path, {.as = As::path, .default_text = "as asked"}, "The whole path.");
+    v.leaf("path_prefix", t.path_prefix, {.as = As::path, .default_text = "as asked"},
            "Replaces the route's path_prefix; the rest stays.");
     v.leaf("strip_query", t.strip_query, {}, "Leave the query out.");
 }
@@ -190,17 +192,18 @@ void describe(V& v, T& t) {
 template <class V, Of<Respond> T>
 void describe(V& v, T& t) {
     v.leaf("status", t.status, {.min = 200, .max = 599}, "Of the answer.");
-    v.leaf("body", t.body, {.as = As::any_text}, "Text of the answer.");
+    v.leaf("body", t.body, {.as = As::any_text, .max = max_body_text}, "Text of the answer.");
     v.leaf("content_type", t.content_type, {.as = As::header_value}, "What the text is.");
 }
 
 template <class V, Of<Rewrite> T>
 void describe(V& v, T& t) {
     v.leaf("host", t.host, {.as = As::host_port, .default_text = "as asked"}, "Host that the server is asked for.");
-    v.leaf("path", t.path, {.as = As::any_text, .default_text = "as asked"}, "The whole path; the query stays.");
-    v.leaf("path_prefix", t.path_prefix, {.as = As::any_text, .default_text = "as asked"},
+    v.leaf("path", t.path, {.as = As::path, .default_text = "as asked"}, "The whole path; the query stays.");
+    v.leaf("path_prefix", t.path_prefix, {.as = As::path, .default_text = "as asked"},
            "Replaces the route's path_prefix; the rest stays.");
-    v.leaf("regex", t.regex, {.as = As::regex, .default_text = "none"}, "RE2; its first match in the path is replaced.");
+    v.leaf("regex", t.regex, {.as = As::regex, .default_text = "none"},
+           "RE2; its first match in the path is replaced.");
     v.leaf("substitution", t.substitution, {.as = As::any_text}, "What takes its place; \\1 to \\9 are groups.");
 }
 
@@ -214,7 +217,7 @@ void describe(V& v, T& t) {
 template <class V, Of<ErrorPage> T>
 void describe(V& v, T& t) {
     v.leaf("status", t.status, {.min = 400, .max = 599, .required = true}, "Which answer of ours it replaces.");
-    v.leaf("body", t.body, {.as = As::any_text, .required = true}, "The page.");
+    v.leaf("body", t.body, {.as = As::any_text, .max = max_body_text, .required = true}, "The page.");
     v.leaf("content_type", t.content_type, {.as = As::header_value}, "What it is.");
 }
 
@@ -235,7 +238,7 @@ void describe(V& v, T& t) {
 template <class V, Of<RateLimit> T>
 void describe(V& v, T& t) {
     v.leaf("by", t.by, {}, "Whose requests share a bucket.");
-    v.leaf("header", t.header, {.as = As::any_text, .default_text = "none"}, "For `by: header`: its name.");
+    v.leaf("header", t.header, {.as = As::header_name, .default_text = "none"}, "For `by: header`: its name.");
     v.leaf("rate", t.rate, {.unit = "requests/s", .min = 0.001, .max = 1e9}, "What a bucket gains, over all workers.");
     v.leaf("burst", t.burst, {.unit = "requests", .min = 1, .max = 1e9}, "What a bucket holds.");
 }
@@ -355,10 +358,11 @@ void describe(V& v, T& t) {
 
 template <class V, Of<PoolTls> T>
 void describe(V& v, T& t) {
-    v.leaf("server_name", t.server_name, {.as = As::any_text, .default_text = "the discovery name or the Host asked for"},
+    v.leaf("server_name", t.server_name, {.as = As::host, .default_text = "the discovery name or the Host asked for"},
            "Asked for by SNI and verified.");
     v.leaf("verify", t.verify, {}, "Check the endpoint's certificate. Off: anybody can pose as it.");
-    v.leaf("ca", t.ca, {.as = As::file, .default_text = "the system's"}, "PEM file: the authorities that are believed.");
+    v.leaf("ca", t.ca, {.as = As::file, .default_text = "the system's"},
+           "PEM file: the authorities that are believed.");
     v.leaf("certificate", t.certificate, {.as = As::name, .default_text = "none"},
            "Name of the certificate shown to endpoints that ask for one.");
     v.leaf("min_version", t.min_version, {}, "Oldest TLS version taken.");
@@ -367,7 +371,7 @@ void describe(V& v, T& t) {
 template <class V, Of<Hash> T>
 void describe(V& v, T& t) {
     v.leaf("by", t.by, {}, "What the endpoint is chosen by.");
-    v.leaf("name", t.name, {.as = As::any_text, .default_text = "none"},
+    v.leaf("name", t.name, {.as = As::header_name, .default_text = "none"},
            "Of the header or cookie; requests without it go by lot.");
     v.leaf("bounded_load", t.bounded_load, {.max = 100},
            "No endpoint gets more than this times the average in flight; above 1. 0 = off.");
@@ -391,7 +395,7 @@ void describe(V& v, T& t) {
 template <class V, Of<Discovery> T>
 void describe(V& v, T& t) {
     v.leaf("type", t.type, {}, "dns: A and AAAA; srv: SRV; file: a list.");
-    v.leaf("name", t.name, {.as = As::any_text, .default_text = "none"}, "dns, srv: the name asked for.");
+    v.leaf("name", t.name, {.as = As::host, .default_text = "none"}, "dns, srv: the name asked for.");
     v.leaf("port", t.port, {.min = 1, .max = 65'535}, "dns: of every endpoint found.");
     v.leaf("file", t.file, {.as = As::file, .default_text = "none"}, "file: a YAML or JSON list of endpoints.");
     v.leaf("refresh", t.refresh, {.min = 0.1, .max = hour_s}, "Asked again at least this often.");
@@ -482,7 +486,7 @@ template <class V, Of<Config> T>
 void describe(V& v, T& t) {
     v.named("certificates", t.certificates, {}, "Certificates and keys, by name.");
     v.named("listeners", t.listeners, {.required = true}, "Where clients come in.");
-    v.list("routes", t.routes, {.required = true}, "Which pool answers what; the first that matches wins.");
+    v.list("routes", t.routes, {}, "Which pool answers what; the first that matches wins. Required by http listeners.");
     v.named("pools", t.pools, {.required = true}, "Groups of servers that can stand in for each other.");
     v.object("guard", t.guard, "How a change is let in, and what stops it.");
     v.object("admin", t.admin, "The operator's door.");

@@ -19,9 +19,9 @@ void once_each(const std::vector<Endpoint>& endpoints, Reading& reading) {
         const auto [first, is_new] = addresses.emplace(text(endpoints[i].address), i);
         if (is_new) continue;
         const std::string path = fmt::format("[{}].address", i);
-        add_bounded(reading.findings, {Severity::error, "P202-duplicate-address", path, reading.sources.where(path),
-                                       fmt::format("{} is [{}] already", first->first, first->second),
-                                       "raise its weight instead"});
+        add_bounded(reading.findings,
+                    {Severity::error, "P202-duplicate-address", path, reading.sources.where(path),
+                     fmt::format("{} is [{}] already", first->first, first->second), "raise its weight instead"});
     }
 }
 
@@ -44,9 +44,12 @@ ParsedEndpoints parse_endpoints(std::string_view yaml, std::string file) {
         }
         once_each(endpoints, reading);
     } else if (!has_errors(reading.findings)) {
-        add_bounded(reading.findings,
-                    {Severity::error, "P106-wrong-type", {}, Where{reading.file, 1, 1},
-                     "expected a list of endpoints, each beginning with \"- \"", "no servers at all is written []"});
+        add_bounded(reading.findings, {Severity::error,
+                                       "P106-wrong-type",
+                                       {},
+                                       Where{reading.file, 1, 1},
+                                       "expected a list of endpoints, each beginning with \"- \"",
+                                       "no servers at all is written []"});
     }
     ParsedEndpoints parsed;
     if (!has_errors(reading.findings)) parsed.endpoints = std::move(endpoints);

@@ -1,7 +1,10 @@
 // Leaves: each type says what it expected and what it found.
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
+#include <cmath>
+#include <unordered_set>
 
 #include "config/reader.h"
 #include "config/units.h"
@@ -45,48 +48,132 @@ bool is_word_char(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-/// Why `value` is not text of this kind; empty when it is.
-std::string_view text_problem(As as, std::string_view value) {
+bool is_token_char(char c) { return is_word_char(c) || std::string_view("!#$%&'*+.^`|~").contains(c); }
+
+bool is_host(std::string_view value) {
+    return !value.empty() && value.size() <= 253 && !value.starts_with('.') && !value.contains("..") &&
+           std::ranges::all_of(value, [](char c) { return is_word_char(c) || c == '.'; });
+}
+
+std::string host_problem(std::string_view value) {
+    if (value.contains(':')) return "a host is written without its port";
+    if (value.contains('*')) return "a wildcard cannot stand here; write one host";
+    return is_host(value) ? "" : "a host is 1 to 253 letters, digits, '.', '-' or '_'";
+}
+
+std::string host_pattern_problem(std::string_view value) {
+    if (value == "*") return "leave it out to match every host";
+    if (value.starts_with("*.")) value.remove_prefix(2);
+    if (value.contains('*')) return "a wildcard is the whole first part and nothing else: *.example.com";
+    return host_problem(value);
+}
+
+std::string host_port_problem(std::string_view value) {
+    constexpr const char* remedy = "write a host or an address, with a port if need be: example.com:8443, [::1]:80";
+    if (value.starts_with('[')) {
+        const std::string whole(value.ends_with(']') ? fmt::format("{}:1", value) : std::string(value));
+        return parse_address(whole) ? "" : remedy;
+    }
+    if (const auto colon = value.rfind(':'); colon != std::string_view::npos) {
+        const auto port = parse_count(value.substr(colon + 1));
+        if (!port || *port == 0 || *port > 65'535) return remedy;
+        value = value.substr(0, colon);
+    }
+    return is_host(value) ? "" : remedy;
+}
+
+std::string regex_problem(std::string_view value) {
+    if (value.size() > static_cast<std::size_t>(max_text)) return "a regex is at most 4096 characters";
+    RE2::Options options(RE2::Quiet);
+    options.set_max_mem(max_regex_bytes);
+    const RE2 compiled(re2::StringPiece(value.data(), value.size()), options);
+    if (compiled.ok()) return {};
+    if (compiled.error_code() == RE2::ErrorPatternTooLarge) return "it is too large when compiled; repeat less";
+    return fmt::format("RE2 says: {}", compiled.error());
+}
+
+std::string header_value_problem(std::string_view value) {
+    if (value.size() > static_cast<std::size_t>(max_text)) return "at most 4096 characters";
+    const auto control = [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; };
+    if (std::ranges::any_of(value, control)) return "a header value is one line without control characters";
+    const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    if (!value.empty() && (blank(value.front()) || blank(value.back()))) {
+        return "a header value neither begins nor ends with a blank";
+    }
+    return {};
+}
+
+std::string error_of(const auto& result) { return result ? std::string() : result.error().detail; }
+
+/// What is wrong with `value` as text of this kind; empty when nothing is.
+std::string text_problem(const Rule& rule, std::string_view value) {
     const auto all = [&](auto allowed) { return std::ranges::all_of(value, allowed); };
     const auto printable = [](char c) { return c > ' ' && c != 0x7f; };
-    switch (as) {
+    switch (rule.as) {
         case As::name:
             if (value.empty() || value.size() > 64 || !all(is_word_char)) {
                 return "a name is 1 to 64 letters, digits, '_' or '-'";
             }
-            break;
+            return {};
         case As::item_name:
             if (value.empty() || value.size() > 128 ||
                 !all([](char c) { return is_word_char(c) || std::string_view(".:/[]*").contains(c); })) {
                 return "a name is 1 to 128 letters, digits or any of _ - . : / [ ] *";
             }
-            break;
-        case As::host:
-            if (value.contains(':')) return "a host is written without its port";
-            if (value.contains('*')) return "wildcards are not supported in this version; list the hosts";
-            if (value.empty() || value.size() > 253 || !all([](char c) { return is_word_char(c) || c == '.'; })) {
-                return "a host is 1 to 253 letters, digits, '.', '-' or '_'";
-            }
-            break;
+            return {};
+        case As::host: return host_problem(value);
+        case As::host_pattern: return host_pattern_problem(value);
+        case As::host_port: return host_port_problem(value);
         case As::path:
             if (!value.starts_with('/')) return "a path begins with '/'";
             if (value.contains('?') || value.contains('#')) return "a path ends before '?' and '#'";
             if (value.size() > 2048 || !all(printable)) return "a path is at most 2048 characters without spaces";
-            break;
+            return {};
         case As::file:
             if (value.size() > 4096 || value.contains('\0')) return "a file name is at most 4096 characters";
-            break;
+            return {};
         case As::http_url:
             if (!value.starts_with("http://")) return "a URL begins with http:// in this version";
             if (value.size() > 2048 || value.size() < 8 || !all(printable)) {
                 return "a URL is at most 2048 characters without spaces";
             }
-            break;
-        default:
-            if (value.size() > 4096) return "at most 4096 characters";
-            break;
+            return {};
+        case As::network: return error_of(parse_network(value));
+        case As::peer_address: {
+            const auto address = parse_address(value);
+            return address && address->port == 0 ? "port 0 is nobody's" : error_of(address);
+        }
+        case As::header_name:
+            if (value.empty() || value.size() > 256 || !all(is_token_char)) {
+                return "it is 1 to 256 letters, digits or any of !#$%&'*+-.^_`|~";
+            }
+            return {};
+        case As::header_value: return header_value_problem(value);
+        case As::regex: return regex_problem(value);
+        case As::secret:
+            if (value == "(set)") return "that is how a secret is shown, not the secret; write it again";
+            [[fallthrough]];
+        default: {
+            const double most = std::min(rule.max, std::isinf(rule.max) ? max_text : rule.max);
+            if (static_cast<double>(value.size()) > most) return fmt::format("at most {} bytes", most);
+            return {};
+        }
     }
-    return {};
+}
+
+/// The one form of a text whose spelling may vary.
+std::string in_one_form(As as, const std::string& value) {
+    if (as == As::network) return parse_network(value).value_or(value);
+    if (as == As::peer_address) {
+        if (const auto address = parse_address(value)) return text(*address);
+    }
+    return value;
+}
+
+std::string lower(std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
+    return text;
 }
 
 }  // namespace
@@ -184,18 +271,21 @@ void read_leaf(Reading& reading, const std::string& path, const Node& node, cons
         wrong(reading, path, node, "text");
         return;
     }
-    if (const auto problem = text_problem(rule.as, node.scalar); !problem.empty()) {
-        reading.report("P108-bad-value", path, node, fmt::format("\"{}\" cannot stand here", node.scalar.substr(0, 80)),
-                       std::string(problem));
+    if (auto problem = text_problem(rule, node.scalar); !problem.empty()) {
+        const std::string shown_text = rule.as == As::secret ? "(hidden)" : node.scalar.substr(0, 80);
+        reading.report("P108-bad-value", path, node, fmt::format("\"{}\" cannot stand here", shown_text),
+                       std::move(problem));
         return;
     }
-    out = node.scalar;
+    if (!reading.keep(path, node, node.scalar.size())) return;
+    out = in_one_form(rule.as, node.scalar);
 }
 
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
                std::vector<std::string>& out) {
     if (node.kind != Node::Kind::sequence) {
-        wrong(reading, path, node, rule.choices.empty() ? "a list like [a, b]" : "a list like [" + join(rule.choices) + "]");
+        wrong(reading, path, node,
+              rule.choices.empty() ? "a list like [a, b]" : "a list like [" + join(rule.choices) + "]");
         return;
     }
     std::vector<std::string> values;
@@ -249,14 +339,22 @@ void read_leaf(Reading& reading, const std::string& path, const Node& node, cons
 void read_leaf(Reading& reading, const std::string& path, const Node& node, const Rule& rule,
                std::map<std::string, std::string>& out) {
     if (node.kind != Node::Kind::map) {
-        wrong(reading, path, node, "a map like {version: v7}");
+        wrong(reading, path, node,
+              rule.as == As::header_value ? "a map like {X-Name: value}" : "a map like {version: v7}");
         return;
     }
+    const bool header = rule.as == As::header_value;
+    std::unordered_set<std::string> seen;
     for (const auto& [key, value] : node.entries) {
         std::string name;
-        read_leaf(reading, path, *key, {.as = As::item_name}, name);
+        read_leaf(reading, path, *key, {.as = header ? As::header_name : As::item_name}, name);
         const std::string item_path = fmt::format("{}.{}", path, name);
         if (!reading.enter(item_path, *key)) return;
+        if (header && !seen.insert(lower(name)).second) {
+            reading.report("P103-duplicate-key", item_path, *key,
+                           fmt::format("\"{}\" stands here a second time; case does not count in headers", name),
+                           "keep one of them");
+        }
         read_leaf(reading, item_path, *value, rule, out[name]);
     }
 }

@@ -45,8 +45,7 @@ Parsed parse(std::string_view yaml, std::string file) {
                                     "the file says nothing",
                                     "a configuration has listeners, routes and pools"});
     }
-    const bool whole = reading.visited <= max_nodes;
-    if (whole && tree.root != nullptr && tree.root->kind == Node::Kind::map)
+    if (reading.whole() && tree.root != nullptr && tree.root->kind == Node::Kind::map)
         validate(config, reading.sources, reading.findings);
     sort_by_place(reading.findings);
 

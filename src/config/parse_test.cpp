@@ -58,7 +58,7 @@ listeners:
   web:
     address: "[::1]:8080"
     idle_timeout: 1m30s
-    trust_forwarded: true
+    trusted_proxies: [10.1.0.0/16, "0:0::1"]
     limits: {max_head_bytes: 32KiB, max_body_bytes: 1048576}
 routes:
   - {name: api, match: {host: api.example.com, path_prefix: /api}, pool: web}
@@ -82,7 +82,7 @@ workers: 4
     const Config& c = parsed.document->config;
     EXPECT_EQ(c.listeners[0].address, (Address{"::1", 8080}));
     EXPECT_EQ(c.listeners[0].idle_timeout, 90s);
-    EXPECT_TRUE(c.listeners[0].trust_forwarded);
+    EXPECT_EQ(c.listeners[0].trusted_proxies, (std::vector<std::string>{"10.1.0.0/16", "::1/128"})) << "one form";
     EXPECT_EQ(c.listeners[0].limits.max_head_bytes, 32u * 1024);
     EXPECT_EQ(c.listeners[0].limits.max_body_bytes, 1u << 20);
     EXPECT_EQ(c.routes[0].match.host, "api.example.com");
@@ -148,8 +148,8 @@ INSTANTIATE_TEST_SUITE_P(
             "expected text; found a list", 4},
         Bad{"NullSection", HEAD POOL "guard:\n", "P106-wrong-type", "guard", "found nothing", 4},
         Bad{"PoolsAsList", HEAD "pools: [{name: web}]\n", "P106-wrong-type", "pools", "expected a map of names", 3},
-        Bad{"YesForTrue", "listeners: {w: {address: 127.0.0.1:1, trust_forwarded: yes}}\n", "P106-wrong-type",
-            "listeners.w.trust_forwarded", "expected true or false; found the text \"yes\"", 1},
+        Bad{"YesForTrue", "listeners: {w: {address: 127.0.0.1:1, http2: yes}}\n", "P106-wrong-type",
+            "listeners.w.http2", "expected true or false; found the text \"yes\"", 1},
         Bad{"NegativeWeight", HEAD "pools: {web: {endpoints: [{address: 127.0.0.1:1, weight: -1}]}}\n",
             "P107-out-of-range", "pools.web.endpoints[0].weight", "-1 is out of range", 3},
         Bad{"NanWeight", HEAD "pools: {web: {endpoints: [{address: 127.0.0.1:1, weight: nan}]}}\n", "P106-wrong-type",
@@ -190,7 +190,7 @@ INSTANTIATE_TEST_SUITE_P(
             "1% does not follow 5%", 4},
         Bad{"StepsShort", HEAD POOL "guard: {steps: [5%]}\n", "P206-steps", "guard.steps", "end with 100%", 4},
         Bad{"BothPaths", "routes: [{name: a, match: {path: /a, path_prefix: /b}, pool: web}]\n" POOL, "P207-match",
-            "routes[0].match", "both", 1},
+            "routes[0].match", "at once", 1},
         Bad{"Loop", "listeners: {web: {address: 127.0.0.1:1}}\npools: {web: {endpoints: [{address: 127.0.0.1:1}]}}\n",
             "P208-loop", "pools.web.endpoints[0].address", "our own listener", 2},
         Bad{"LoopByWildcard",

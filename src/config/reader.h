@@ -20,12 +20,16 @@ struct Reading {
     Sources sources;
     Findings findings;
     std::size_t visited = 0;  ///< nodes, with aliases followed: bounds the expansion of aliases
+    std::size_t kept = 0;     ///< bytes of text, with aliases followed: the same for long texts
 
     Where where(const Node& node) const { return {file, node.line, node.column}; }
     void report(std::string_view code, const std::string& path, const Node& at, std::string message,
                 std::string remedy = {});
     /// Notes where `path` stands. False when the document has grown beyond max_nodes by its aliases.
     bool enter(const std::string& path, const Node& node);
+    /// Makes room for so many bytes of text. False when aliases have made the texts longer than a file may be.
+    bool keep(const std::string& path, const Node& at, std::size_t bytes);
+    [[nodiscard]] bool whole() const { return visited <= max_nodes && kept <= max_input_bytes; }
 };
 
 /// One leaf. Each reports what is wrong and leaves `out` alone then.

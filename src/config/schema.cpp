@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/definition.h"
-#include "config/items.h"
+#include "config/printed.h"
 #include "config/units.h"
 
 namespace plimsoll::config {
@@ -60,10 +60,18 @@ Json leaf_schema(const std::string&, const Rule& rule) {
         case As::name: out["pattern"] = name_pattern; break;
         case As::item_name: out["pattern"] = R"(^[A-Za-z0-9_.:/\[\]*-]{1,128}$)"; break;
         case As::host: out["pattern"] = "^[A-Za-z0-9_.-]{1,253}$"; break;
+        case As::host_pattern: out["pattern"] = R"(^(\*\.)?[A-Za-z0-9_.-]{1,253}$)"; break;
+        case As::host_port: out["pattern"] = R"(^([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$)"; break;
+        case As::network: out["pattern"] = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"; break;
+        case As::peer_address: out["pattern"] = ":[0-9]{1,5}$"; break;
+        case As::header_name: out["pattern"] = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$"; break;
+        case As::header_value: out["pattern"] = R"(^[^\x00-\x08\x0a-\x1f\x7f]*$)"; break;
+        case As::regex: out["format"] = "regex"; break;
         case As::path: out["pattern"] = "^/[^?#\\s]*$"; break;
         case As::http_url: out["pattern"] = "^http://"; break;
         default: break;
     }
+    if (rule.max != std::numeric_limits<double>::infinity()) out["maxLength"] = rule.max;
     return out;
 }
 Json words(std::span<const std::string_view> all) {
@@ -83,7 +91,11 @@ Json leaf_schema(const std::vector<double>&, const Rule& rule) {
     return {{"type", "array"}, {"minItems", 1}, {"items", leaf_schema(0.0, rule)}};
 }
 Json leaf_schema(const std::map<std::string, std::string>&, const Rule& rule) {
-    return {{"type", "object"}, {"additionalProperties", leaf_schema(std::string(), rule)}};
+    Json out{{"type", "object"}, {"additionalProperties", leaf_schema(std::string(), rule)}};
+    if (rule.as == As::header_value) {
+        out["propertyNames"] = {{"pattern", leaf_schema(std::string(), {.as = As::header_name})["pattern"]}};
+    }
+    return out;
 }
 template <class T>
 Json leaf_schema(const std::optional<T>&, const Rule& rule) {
@@ -197,6 +209,13 @@ std::string written(const std::string&, const Rule& rule) {
         case As::name:
         case As::item_name: return "name";
         case As::host: return "host name";
+        case As::host_pattern: return "host name or `*.` and one";
+        case As::host_port: return "host, with or without a port";
+        case As::network: return "network";
+        case As::peer_address: return "address:port";
+        case As::header_name: return "token";
+        case As::header_value: return "text of one line";
+        case As::regex: return "RE2";
         case As::path: return "path";
         case As::file: return "file name";
         case As::http_url: return "URL";
@@ -213,10 +232,15 @@ std::string written(E, const Rule&) {
     return "one of " + choices(Words<E>::all);
 }
 std::string written(const std::vector<std::string>&, const Rule& rule) {
-    return "list of " + (rule.choices.empty() ? written(std::string(), rule) : choices(rule.choices));
+    if (!rule.choices.empty()) return "list of " + choices(rule.choices);
+    return "list of " + (rule.as == As::any_text
+                             ? "texts"
+                             : written(std::string(), rule) + (rule.as == As::peer_address ? "" : "s"));
 }
 std::string written(const std::vector<double>&, const Rule&) { return "list of fractions"; }
-std::string written(const std::map<std::string, std::string>&, const Rule&) { return "map of text"; }
+std::string written(const std::map<std::string, std::string>&, const Rule& rule) {
+    return rule.as == As::header_value ? "map: header to text" : "map of text";
+}
 template <class T>
 std::string written(const std::optional<T>&, const Rule& rule) {
     return written(T{}, rule);
@@ -224,11 +248,7 @@ std::string written(const std::optional<T>&, const Rule& rule) {
 
 template <class T>
 std::string default_text(const T& value, const Rule& rule) {
-    if constexpr (std::unsigned_integral<T> && !std::same_as<T, bool>) {
-        return yaml(static_cast<std::uint64_t>(value), rule);
-    } else {
-        return yaml(value, rule);
-    }
+    return yaml(value, rule);
 }
 template <class T>
 std::string default_text(const std::optional<T>&, const Rule&) {
@@ -250,7 +270,7 @@ public:
     template <class T>
     void leaf(std::string_view key, const T& value, const Rule& rule, std::string_view doc) {
         std::string given = default_text(value, rule);
-        if (given == "\"\"" || given == "{}") given.clear();
+        if (given == "\"\"" || given == "{}" || given == "[]") given.clear();
         if (!given.empty()) given = "`" + given + "`";
         if (!rule.default_text.empty()) given = rule.default_text;
         if (rule.required) given = "**required**";
@@ -262,8 +282,8 @@ public:
         below_ += section<T>(child(key), doc);
     }
     template <class T>
-    void object_or_off(std::string_view key, const std::optional<T>&, std::string_view doc) {
-        row(key, "section or `off`", "", doc);
+    void object_or_off(std::string_view key, const std::optional<T>& value, std::string_view doc) {
+        row(key, "section or `off`", value ? "on" : "`off`", doc);
         below_ += section<T>(child(key), doc);
     }
     template <class T>

@@ -22,6 +22,14 @@ bool Reading::enter(const std::string& path, const Node& node) {
     return true;
 }
 
+bool Reading::keep(const std::string& path, const Node& at, std::size_t bytes) {
+    const bool was_whole = kept <= max_input_bytes;
+    kept += bytes;
+    if (kept <= max_input_bytes) return true;
+    if (was_whole) report("P102-too-large", path, at, "aliases make this too large", "write less");
+    return false;
+}
+
 Section::Section(Reading& reading, const Node& node, std::string path, bool root)
     : reading_(reading), node_(node), path_(std::move(path)), root_(root), is_map_(node.kind == Node::Kind::map) {
     if (is_map_) {

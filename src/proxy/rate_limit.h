@@ -72,8 +72,9 @@ public:
 private:
     static constexpr std::size_t ways = 8;  ///< buckets looked at for a key: two cache lines
     struct Bucket {
-        std::atomic<std::uint64_t> tag{0};             ///< of (rule, key); 0 = never used
-        std::atomic<std::int64_t> full_at{INT64_MIN};  ///< ns; in the past = full, the same as no bucket
+        std::atomic<std::uint64_t> tag{0};  ///< of (rule, key); 0 = never used
+        /// ns; in the past = full, the same as no bucket. Begins far from where arithmetic ends.
+        std::atomic<std::int64_t> full_at{INT64_MIN / 2};
     };
     struct alignas(64) Set {
         Bucket bucket[ways];

@@ -29,7 +29,7 @@ struct Membership {
     std::vector<config::Address> doubted;   ///< members that the last answer lacked; they go if the next lacks them too
     std::string trouble;                    ///< why the last try brought nothing; empty = it did
     std::uint32_t failures_in_row = 0;
-    Instant good_at{INT64_MIN};   ///< of the last whole, non-empty answer
+    Instant good_at{INT64_MIN};     ///< of the last whole, non-empty answer
     Instant differs_since = never;  ///< since when what the source wants is not known, or not done; never = it is
     std::uint64_t answers = 0, failures = 0, held = 0;  ///< since the start; held: removals that had to be confirmed
     [[nodiscard]] bool asked() const { return answers + failures > 0; }

@@ -1,7 +1,6 @@
-// Resolver: asks name servers for A, AAAA and SRV without a thread: c-ares speaks DNS (UDP, TCP when an answer was cut),
-// its sockets are watched by our network.
-// Thread rule: its network's thread.
-// Source: RFC 1035, RFC 2782 (SRV), RFC 3596 (AAAA); c-ares 1.18 manual pages.
+// Resolver: asks name servers for A, AAAA and SRV without a thread: c-ares speaks DNS (UDP, TCP when an answer was
+// cut), its sockets are watched by our network. Thread rule: its network's thread. Source: RFC 1035, RFC 2782 (SRV),
+// RFC 3596 (AAAA); c-ares 1.18 manual pages.
 #pragma once
 
 #include <cstdint>
@@ -35,12 +34,13 @@ public:
     Resolver& operator=(const Resolver&) = delete;
 
     /// A and AAAA of `name`, each with `port`. Records nobody can be reached by (unspecified, multicast) are passed
-    /// over. Errors (side us): not_found (no such name), timeout, refused (the servers will not say: SERVFAIL, REFUSED),
-    /// protocol (nonsense), invalid (no usable name server or name), limit (more than max_found, no descriptors).
+    /// over. Errors (side us): not_found (no such name), timeout, refused (the servers will not say: SERVFAIL,
+    /// REFUSED), protocol (nonsense), invalid (no usable name server or name), limit (more than max_found, no
+    /// descriptors).
     [[nodiscard]] async::Task<Result<Answer>> addresses(std::string name, std::uint16_t port);
     /// SRV of `name`, and A and AAAA of every target. SRV priority becomes Endpoint.priority, in order from 0, at most
-    /// 15; SRV weight becomes the weight, divided between the addresses of a target. A weight of 0 beside larger ones is
-    /// a tenth ("a very small chance", RFC 2782); only zeros are all 1. A target "." is an empty answer.
+    /// 15; SRV weight becomes the weight, divided between the addresses of a target. A weight of 0 beside larger ones
+    /// is a tenth ("a very small chance", RFC 2782); only zeros are all 1. A target "." is an empty answer.
     [[nodiscard]] async::Task<Result<Answer>> services(std::string name);
 
     /// Questions sent and not yet answered.

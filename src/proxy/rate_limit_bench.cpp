@@ -2,6 +2,7 @@
 //   proxy_bench --benchmark_filter=Rate
 #include <benchmark/benchmark.h>
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -59,7 +60,7 @@ void BM_RateError(benchmark::State& state) {
             for (std::size_t i = 0; i < connections; ++i) worker_of.push_back(random.below(workers));
             double taken = 0;
             Instant now{1};
-            for (std::size_t n = 0; seconds(now - Instant{1}) < duration_s; ++n) {
+            while (seconds(now - Instant{1}) < duration_s) {
                 now = now + from_seconds(random.exponential(1 / (2 * rate)));
                 const std::size_t at = divided ? worker_of[random.below(connections)] : 0;
                 taken += tables[at]->take(rule, client, now).taken ? 1 : 0;

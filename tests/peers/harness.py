@@ -229,9 +229,9 @@ class Plimsoll:
 
     # -- looking at it
 
-    def admin(self, method="GET", path="/healthz", body=None, headers=None):
+    def admin(self, method="GET", path="/healthz", body=None, headers=None, timeout=WAIT_S):
         """(status, headers, body) of one call on the admin listener."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=WAIT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=timeout)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -766,8 +766,8 @@ class PeerTest(unittest.TestCase):
                     function(self, *case.args)
 
                 test.__name__ = label
-                if case.deviates:
-                    test = deviates(case.deviates)(test)
+                if reason := case.deviates or getattr(function, "deviates", None):
+                    test = deviates(reason)(test)
                 setattr(cls, label, test)
             if hasattr(function, "variants"):
                 delattr(cls, name)
@@ -824,7 +824,7 @@ class PeerTest(unittest.TestCase):
         rest, end = client.rest(1.0 * PATIENCE if answer.status in statuses else 0.2)
         arrived = self.backend_got()
         seen = (f"answer {answer.raw[:200]!r}, then {rest[:200]!r}, connection {end}; "
-                f"the backend got {[request.raw for request in arrived]}")
+                f"the backend got {arrived}")
         self.assertIn(answer.status, statuses, seen)
         self.assertEqual((rest, arrived), (b"", []), seen)
         self.assertIn(end, ("closed", "reset"), seen)
@@ -843,9 +843,10 @@ class PeerTest(unittest.TestCase):
         except (EOFError, OSError, Malformed) as wrong:
             self.fail(f"no proper answer but {wrong!r}; the backend got {self.backend_got()}")
         arrived = self.backend_got()
-        seen = f"answer {answer.raw[:300]!r}; the backend got {[request.raw for request in arrived]}"
+        seen = f"answer {answer.raw[:300]!r}; the backend got {arrived}"
         self.assertEqual(answer.status, status, seen)
         self.assertEqual(len(arrived), 1, seen)
         again = client.get("/again")
         self.assertEqual((again.status, again.body), (200, b"GET /again"), f"the next request: {again.raw!r}; {seen}")
+        self.backend_got()
         return arrived[0], answer

@@ -4,7 +4,7 @@ Threats: docs/security.md. Each variant says what the client gets, what the back
 goes on, and that a good client is served right after.
 """
 
-from harness import Case, PeerTest, deviates, variants
+from harness import PeerTest, variants
 
 QUICK = {"listeners": {"web": {"head_timeout": "2s", "body_idle_timeout": "2s", "idle_timeout": "5s"}}}
 HOST = b"Host: t\r\n"

@@ -25,9 +25,9 @@ inline constexpr std::size_t max_rewritten = 16 * 1024;
 
 struct Redirect {
     std::uint16_t status = 308;
-    std::string scheme, host;  ///< empty = as asked
+    std::string scheme{}, host{};  ///< empty = as asked
     /// The new path: all of it, or what takes the place of the first `cut` bytes; neither = as asked.
-    std::optional<std::string> path, prefix;
+    std::optional<std::string> path{}, prefix{};
     std::size_t cut = 0;
     bool strip_query = false;
 };
@@ -42,12 +42,12 @@ struct Respond {
 };
 
 struct Rewrite {
-    std::string host;                         ///< instead of the asked one; empty = as asked
-    std::optional<std::string> path, prefix;  ///< as in Redirect
+    std::string host{};                           ///< instead of the asked one; empty = as asked
+    std::optional<std::string> path{}, prefix{};  ///< as in Redirect
     std::size_t cut = 0;
     bool by_pattern = false;
-    Pattern pattern;
-    std::string substitution;
+    Pattern pattern{};
+    std::string substitution{};
 };
 enum class Rewritten : std::uint8_t {
     no,       ///< the path stays as it is; `out` is untouched

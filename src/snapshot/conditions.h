@@ -45,13 +45,14 @@ struct Conditions {
 [[nodiscard]] bool host_matches(std::string_view pattern, std::string_view host);
 
 /// What a route asked for that the request does not have.
-enum class Unmet : std::uint8_t { listener, host, method, path, header, query };
+enum class Unmet : std::uint8_t { host, listener, path, method, header, query };
 struct WhyNot {
     Unmet unmet = Unmet::host;
     std::string text;  ///< "path is /x, not below /api"; what was sent is escaped, cut at 100 bytes
 };
-/// The first condition of the route that does not hold, in the order of Unmet; nullopt = it matches. For people: it
-/// compiles patterns anew, so it is slow. The route table answers the same question fast, and a test holds them equal.
+/// The first condition of the route that does not hold: host, listener, path, method, headers, query; nullopt = it
+/// matches. For people: it compiles patterns anew, so it is slow. The route table answers the same question fast, and a
+/// test holds them equal.
 [[nodiscard]] std::optional<WhyNot> why_not(const config::Match& match, const RequestView& request);
 
 }  // namespace plimsoll::snapshot

@@ -57,16 +57,16 @@ private:
 /// TLS towards clients.
 struct ServerSettings {
     /// The listener's name: sessions are resumed only under the same scope, client_auth and client authorities.
-    std::string scope;
+    std::string scope{};
     /// Chosen by SNI: exact name, then wildcard, then the first one given. Two certificates with different key types
     /// may carry the same name: the client's abilities decide. With equal types the first given wins.
-    std::vector<std::shared_ptr<const Certificate>> certificates;
+    std::vector<std::shared_ptr<const Certificate>> certificates{};
     Version min_version = Version::tls12;
     ClientAuth client_auth = ClientAuth::none;
-    std::shared_ptr<const Authorities> client_authorities;  ///< needed unless client_auth is none
-    std::vector<std::string> alpn;  ///< by our preference: "h2", "http/1.1"; empty = ALPN is ignored
+    std::shared_ptr<const Authorities> client_authorities{};  ///< needed unless client_auth is none
+    std::vector<std::string> alpn{};  ///< by our preference: "h2", "http/1.1"; empty = ALPN is ignored
     bool session_tickets = true;
-    std::shared_ptr<const TicketKeys> ticket_keys;  ///< nullptr: keys of this context's own
+    std::shared_ptr<const TicketKeys> ticket_keys{};  ///< nullptr: keys of this context's own
 };
 
 class ServerContext {
@@ -93,9 +93,9 @@ private:
 /// TLS towards endpoints.
 struct ClientSettings {
     bool verify = true;
-    std::shared_ptr<const Authorities> authorities;  ///< needed if verify
-    std::shared_ptr<const Certificate> certificate;  ///< shown to endpoints that ask for one; may be nullptr
-    std::vector<std::string> alpn;                   ///< offered, by preference; empty = none
+    std::shared_ptr<const Authorities> authorities{};  ///< needed if verify
+    std::shared_ptr<const Certificate> certificate{};  ///< shown to endpoints that ask for one; may be nullptr
+    std::vector<std::string> alpn{};                   ///< offered, by preference; empty = none
     Version min_version = Version::tls12;
     bool resume = true;  ///< keep sessions for the next connection to the same endpoint and name
 };

@@ -57,6 +57,7 @@ public:
     [[nodiscard]] net::Stream& below() const { return *stream_; }
     [[nodiscard]] const SessionFacts& facts() const { return facts_; }
     [[nodiscard]] const std::string& trouble() const { return trouble_; }
+    [[nodiscard]] bool is_broken() const { return broken_.has_value(); }
     [[nodiscard]] Code trouble_code() const { return broken_.value_or(Code::internal); }
     [[nodiscard]] SSL* ssl() const { return ssl_.get(); }
     [[nodiscard]] Handshake& handshake_state() { return handshake_; }

@@ -42,18 +42,19 @@ Task<Result<void>> shake(Engine& engine, Party party, Deadline deadline) {
     for (;;) {
         const Engine::Step step = engine.handshake();
         if (step == Engine::Step::failed) co_return refused(engine, party);
+        if (step == Engine::Step::done) break;
         if (!engine.flushed()) {
             const std::string out = engine.take_out();
             const Result<void> sent = co_await engine.below().write_all(out, deadline);
-            // A peer that refused us may have closed already: its alert tells more than our failed write.
-            if (!sent && (sent.error().code != Code::reset || step == Engine::Step::done)) {
-                co_return broken_off(engine, party, sent.error().code);
-            }
+            // A peer that refused us may have closed already: its alert, still to be read, tells more.
+            if (!sent && sent.error().code != Code::reset) co_return broken_off(engine, party, sent.error().code);
         }
-        if (step == Engine::Step::done) break;
         const Result<void> waited = co_await engine.below().readable(deadline);
         if (!waited) co_return broken_off(engine, party, waited.error().code);
     }
+    // What is said last (Finished, tickets) is not waited for: the peer may read it only when it wants data.
+    (void)engine.flush();
+    if (engine.is_broken()) co_return broken_off(engine, party, engine.trouble_code());
     engine.learn();
     co_return Result<void>{};
 }

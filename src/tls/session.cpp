@@ -9,7 +9,9 @@ using net::Io;
 using net::Wake;
 
 Session::Session(std::unique_ptr<Engine> engine)
-    : engine_(std::move(engine)), reader_(*this, Direction::read), writer_(*this, Direction::write) {}
+    : engine_(std::move(engine)), reader_(*this, Direction::read), writer_(*this, Direction::write) {
+    push_out();
+}
 
 Session::~Session() {
     close();

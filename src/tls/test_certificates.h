@@ -128,8 +128,10 @@ private:
 
 /// A root, an intermediate, and leaves issued by it.
 struct World {
-    Identity root{{.subject = "test root", .authority = true}};
-    Identity intermediate{{.subject = "test intermediate", .authority = true}, &root};
+    explicit World(const std::string& name = "test")
+        : root({.subject = name + " root", .authority = true}),
+          intermediate({.subject = name + " intermediate", .authority = true}, &root) {}
+    Identity root, intermediate;
     [[nodiscard]] Identity issue(std::vector<std::string> names, KeyKind key = KeyKind::ec) const {
         return Identity({.subject = "leaf", .names = std::move(names), .key = key}, &intermediate);
     }

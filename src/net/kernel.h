@@ -10,32 +10,12 @@
 #include <mutex>
 #include <vector>
 
+#include "net/descriptor.h"
+#include "net/listening_sockets.h"
 #include "net/loop.h"
 #include "net/wheel.h"
 
 namespace plimsoll::net {
-
-/// A descriptor of ours; closes it.
-class Descriptor {
-public:
-    Descriptor() = default;
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        if (this != &other) {
-            reset();
-            fd_ = std::exchange(other.fd_, -1);
-        }
-        return *this;
-    }
-    ~Descriptor() { reset(); }
-    void reset();
-    [[nodiscard]] int get() const { return fd_; }
-    [[nodiscard]] bool open() const { return fd_ >= 0; }
-
-private:
-    int fd_ = -1;
-};
 
 /// Something that epoll reports about.
 class Source {
@@ -72,6 +52,7 @@ struct Loop::Kernel {
         std::uint32_t generation = 0;
     };
     Descriptor poll_, mail_;
+    std::shared_ptr<ListeningSockets> listening_;  ///< may be null
     Instant now_;
     Wheel wheel_;
     ReadyQueue ready_;
@@ -124,7 +105,8 @@ private:
 
 class KernelListener final : public Listener, Source, Timer {
 public:
-    KernelListener(Loop::Kernel& kernel, Descriptor socket, Address address);
+    /// Several `sockets` are all of one address: inherited from workers that were more.
+    KernelListener(Loop::Kernel& kernel, std::vector<Descriptor> sockets, Address address);
     ~KernelListener() override;
 
     Task<Result<std::unique_ptr<Stream>>> accept(Deadline deadline) override;
@@ -143,9 +125,15 @@ private:
     /// Connections taken in a row before the others get their turn.
     static constexpr std::uint32_t burst = 64;
 
+    struct Socket {
+        Descriptor fd;
+        Loop::Kernel::Name name;
+    };
+    void close_sockets();
+
     Loop::Kernel& kernel_;
-    Descriptor socket_;
-    Loop::Kernel::Name name_;
+    std::vector<Socket> sockets_;  ///< none: closed
+    std::size_t next_ = 0;         ///< that is asked for a connection
     Address address_;
     bool acceptable_ = true;
     bool paused_ = false;

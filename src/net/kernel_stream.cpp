@@ -182,7 +182,7 @@ public:
         PLIMSOLL_ENSURE(listener_.waiter_ == nullptr, "a listener has one waiter");
         sit_in(listener_.waiter_);
         Loop::Kernel& kernel = listener_.kernel_;
-        if (!listener_.socket_.open()) return kernel.ready_.push(*this, Wake::cancelled);
+        if (listener_.sockets_.empty()) return kernel.ready_.push(*this, Wake::cancelled);
         if (listener_.acceptable_ && !listener_.paused_) return kernel.ready_.push(*this, Wake::ready);
         if (deadline() < listener_.at()) kernel.wheel_.set(listener_, deadline());
     }
@@ -198,30 +198,49 @@ private:
     Wake why_ = Wake::ready;
 };
 
-KernelListener::KernelListener(Loop::Kernel& kernel, Descriptor socket, Address address)
-    : kernel_(kernel), socket_(std::move(socket)), address_(std::move(address)) {
-    if (!kernel_.watch(socket_.get(), *this, EPOLLIN | EPOLLET, name_)) socket_.reset();
+KernelListener::KernelListener(Loop::Kernel& kernel, std::vector<Descriptor> sockets, Address address)
+    : kernel_(kernel), address_(std::move(address)) {
+    for (Descriptor& socket : sockets) {
+        Loop::Kernel::Name name;
+        if (!kernel_.watch(socket.get(), *this, EPOLLIN | EPOLLET, name)) continue;
+        if (kernel_.listening_ != nullptr) kernel_.listening_->opened(socket.get());
+        sockets_.push_back({std::move(socket), name});
+    }
 }
 
 KernelListener::~KernelListener() {
     if (waiter_ != nullptr) waiter_->disarm();
-    if (socket_.open()) kernel_.forget(name_);
+    close_sockets();
+}
+
+void KernelListener::close_sockets() {
+    for (const Socket& socket : sockets_) {
+        // Another process may hold the same socket: epoll would go on telling us about it.
+        ::epoll_ctl(kernel_.poll_.get(), EPOLL_CTL_DEL, socket.fd.get(), nullptr);
+        kernel_.forget(socket.name);
+        if (kernel_.listening_ != nullptr) kernel_.listening_->closing(socket.fd.get());
+    }
+    sockets_.clear();
 }
 
 std::unique_ptr<Stream> KernelListener::try_accept() {
-    while (socket_.open() && acceptable_ && !paused_) {
+    std::size_t empty = 0;  // in a row
+    while (!sockets_.empty() && acceptable_ && !paused_) {
         sockaddr_storage storage{};
         socklen_t length = sizeof storage;
+        const int from = sockets_[next_].fd.get();
+        next_ = (next_ + 1) % sockets_.size();
         Descriptor socket(
-            ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+            ::accept4(from, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (socket.open()) {
+            empty = 0;
             auto stream =
                 std::make_unique<KernelStream>(kernel_, std::move(socket), Address::from_kernel(storage, length), true);
             if (stream->watched()) return stream;
             continue;
         }
         if (errno == EAGAIN) {
-            acceptable_ = false;
+            acceptable_ = ++empty < sockets_.size();
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             paused_ = true;
             ++pauses_;
@@ -233,7 +252,7 @@ std::unique_ptr<Stream> KernelListener::try_accept() {
 
 Task<Result<std::unique_ptr<Stream>>> KernelListener::accept(Deadline deadline) {
     for (;;) {
-        if (!socket_.open()) co_return fail(Code::cancelled, "the listener is closed");
+        if (sockets_.empty()) co_return fail(Code::cancelled, "the listener is closed");
         if (++in_a_row_ < burst) {
             if (std::unique_ptr<Stream> stream = try_accept()) co_return stream;
         }
@@ -258,11 +277,11 @@ void KernelListener::due(Instant now) {
 }
 
 void KernelListener::close() {
-    if (!socket_.open()) return;
-    kernel_.forget(name_);
-    socket_.reset();
+    if (sockets_.empty()) return;
+    close_sockets();
     clear();
-    if (address_.family() == Address::Family::unix_socket) ::unlink(address_.host().c_str());
+    const bool handed_over = kernel_.listening_ != nullptr && kernel_.listening_->handed_over();
+    if (address_.family() == Address::Family::unix_socket && !handed_over) ::unlink(address_.host().c_str());
     if (waiter_ != nullptr) kernel_.ready_.push(*waiter_, Wake::cancelled);
 }
 

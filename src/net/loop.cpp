@@ -195,7 +195,7 @@ void Loop::Kernel::turn(Instant until) {
 Loop::Loop(std::unique_ptr<Kernel> kernel) : kernel_(std::move(kernel)) {}
 Loop::~Loop() { kernel_->scope_.cancel(); }
 
-Result<std::unique_ptr<Loop>> Loop::create() {
+Result<std::unique_ptr<Loop>> Loop::create(std::shared_ptr<ListeningSockets> listening) {
     Descriptor poll(::epoll_create1(EPOLL_CLOEXEC));
     Descriptor mail(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     epoll_event event{};
@@ -204,7 +204,9 @@ Result<std::unique_ptr<Loop>> Loop::create() {
     if (!poll.open() || !mail.open() || ::epoll_ctl(poll.get(), EPOLL_CTL_ADD, mail.get(), &event) != 0) {
         return fail(Code::io, std::string("no event loop: ") + std::strerror(errno));
     }
-    return std::unique_ptr<Loop>(new Loop(std::make_unique<Kernel>(std::move(poll), std::move(mail))));
+    auto kernel = std::make_unique<Kernel>(std::move(poll), std::move(mail));
+    kernel->listening_ = std::move(listening);
+    return std::unique_ptr<Loop>(new Loop(std::move(kernel)));
 }
 
 Instant Loop::now() const { return kernel_->now_; }
@@ -269,6 +271,10 @@ Result<std::unique_ptr<Listener>> Loop::listen(const Address& address, ListenOpt
     sockaddr_storage storage;
     const std::size_t length = address.to_kernel(storage);
     if (length == 0) return fail(Code::invalid, "listen: no address");
+    if (kernel_->listening_ != nullptr) {
+        if (auto inherited = kernel_->listening_->take(address, options.reuse_port); !inherited.empty())
+            return std::make_unique<KernelListener>(*kernel_, std::move(inherited), address);
+    }
     Descriptor socket(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.open()) return fail(Code::unreachable, reason("listen", address, errno));
     if (storage.ss_family == AF_UNIX) {
@@ -289,7 +295,9 @@ Result<std::unique_ptr<Listener>> Loop::listen(const Address& address, ListenOpt
     sockaddr_storage bound{};
     socklen_t bound_length = sizeof bound;
     ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &bound_length);
-    return std::make_unique<KernelListener>(*kernel_, std::move(socket), Address::from_kernel(bound, bound_length));
+    std::vector<Descriptor> one;
+    one.push_back(std::move(socket));
+    return std::make_unique<KernelListener>(*kernel_, std::move(one), Address::from_kernel(bound, bound_length));
 }
 
 }  // namespace plimsoll::net

@@ -10,10 +10,13 @@
 
 namespace plimsoll::net {
 
+class ListeningSockets;
+
 class Loop final : public Network {
 public:
+    /// `listening`: where listen() looks for inherited sockets first, and where open ones are known; may be null.
     /// Errors: io (no descriptors left for epoll or eventfd).
-    static Result<std::unique_ptr<Loop>> create();
+    static Result<std::unique_ptr<Loop>> create(std::shared_ptr<ListeningSockets> listening = nullptr);
     ~Loop() override;
 
     Instant now() const override;

@@ -67,7 +67,8 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     auto fleet = Fleet::start(network, {.workers = set.workers,
                                         .hash_key = keyed_hash(std::uint64_t{1}, set.seed),
                                         .seed = keyed_hash(std::uint64_t{2}, set.seed),
-                                        .record = true});
+                                        .record = true,
+                                        .listening = set.listening});
     if (!fleet) return std::unexpected(fleet.error());
     control->fleet_ = std::move(*fleet);
     control->recorder_ = std::make_unique<Recorder>(set.state + "/recording", config.recording);
@@ -194,7 +195,7 @@ void Control::shut_down(Duration grace, std::function<void()> done) {
                 control.fleet_->drained([drained](bool all) { *drained = all; });
                 co_await control.network_.sleep_until(control.network_.now() + std::chrono::milliseconds(20));
             }
-            control.recorder_->flush(control.network_.wall());
+            if (!control.stood_down_) control.recorder_->flush(control.network_.wall());
             then();
         }
     };
@@ -208,6 +209,7 @@ async::Task<void> Control::keep_time() {
     while (true) {
         next = std::max(next + tick_length, network_.now());
         co_await network_.sleep_until(next);
+        if (stood_down_) co_return;
         if (collecting_) {  // a worker is slow to answer: its counts come with the next round
             if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
             continue;
@@ -217,6 +219,7 @@ async::Task<void> Control::keep_time() {
         fleet_->collect([this](Collected collected) {
             collecting_ = false;
             slowest_tick_ = std::max(slowest_tick_, network_.now() - asked_);
+            if (stood_down_) return;
             tick(std::move(collected));
         });
     }

@@ -32,6 +32,7 @@ struct ControlSettings {
     std::uint32_t workers = 0;  ///< 0 = as the config says, or one per core
     std::uint64_t seed = 0;     ///< of all dice; from the system's entropy in production
     std::string version;
+    std::shared_ptr<net::ListeningSockets> listening{};  ///< inherited and open ones of all workers; may be null
 };
 
 class Control {
@@ -48,6 +49,9 @@ public:
     void when_serving(std::function<void(const std::vector<std::string>& failures)> done);
     /// Stops accepting, lets requests in flight end until the deadline; then `done`.
     void shut_down(Duration grace, std::function<void()> done);
+    /// Another process has taken over: from now on nothing is judged, recorded, notified or written; workers and probes
+    /// go on until shut_down().
+    void stand_down() { stood_down_ = true; }
     void reopen_logs() { fleet_->reopen_logs(); }
 
     [[nodiscard]] Changes& changes() { return *changes_; }
@@ -103,6 +107,7 @@ private:
     Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;
     bool collecting_ = false;
+    bool stood_down_ = false;
     Instant asked_;
     Duration slowest_tick_{};
     Instant started_;

@@ -14,8 +14,9 @@ namespace plimsoll::control {
 
 Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSettings& settings) {
     std::unique_ptr<Fleet> fleet(new Fleet(home));
+    if (settings.listening != nullptr) settings.listening->divide(settings.workers);
     for (std::uint32_t i = 0; i < settings.workers; ++i) {
-        auto loop = net::Loop::create();
+        auto loop = net::Loop::create(settings.listening);
         if (!loop) return std::unexpected(loop.error());
         fleet->members_.push_back(std::make_unique<Member>());
         fleet->members_.back()->loop = std::move(*loop);

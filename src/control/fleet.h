@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "net/listening_sockets.h"
 #include "net/network.h"
 #include "proxy/worker.h"
 #include "snapshot/snapshot.h"
@@ -25,6 +26,7 @@ struct FleetSettings {
     std::uint64_t hash_key = 0;  ///< of client addresses in recordings
     std::uint64_t seed = 0;
     bool record = true;
+    std::shared_ptr<net::ListeningSockets> listening{};  ///< inherited and open ones of all workers; may be null
 };
 
 /// What one round of collecting brought, over all workers.

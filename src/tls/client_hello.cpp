@@ -123,19 +123,19 @@ ClientHelloParser::State ClientHelloParser::parse() {
     if (hello.done()) return State::no_name;  // SSL 3 had no extensions
     Cursor extensions(hello.vector(2));
     if (!hello.ok() || !hello.done()) return State::not_tls;
-    bool seen = false;
+    std::optional<std::string> name;
     while (!extensions.done()) {
         const std::size_t type = extensions.number(2);
         const std::string_view body = extensions.vector(2);
         if (!extensions.ok()) return State::not_tls;
         if (type != server_name_extension) continue;
-        if (seen) return State::not_tls;
-        seen = true;
-        std::optional<std::string> name = read_server_name(body);
+        if (name) return State::not_tls;
+        name = read_server_name(body);
         if (!name) return State::not_tls;
-        name_ = std::move(*name);
     }
-    return seen ? State::name : State::no_name;
+    if (!name) return State::no_name;
+    name_ = std::move(*name);
+    return State::name;
 }
 
 }  // namespace plimsoll::tls

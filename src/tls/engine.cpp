@@ -193,10 +193,10 @@ void Session::Engine::note(int result) {
 }
 
 void Session::Engine::note_broken() {
-    const unsigned long error = ERR_peek_error();
-    const bool alert = ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET;
-    trouble_ = explain(ssl(), handshake_, SSL_is_server(ssl()) == 1 ? "client" : "server");
-    broken_ = below_ ? *below_ : below_ended_ || (alert && SSL_in_init(ssl()) == 0) ? Code::reset : Code::protocol;
+    const unsigned long error = cause();
+    trouble_ = explain(error, ssl(), handshake_, SSL_is_server(ssl()) == 1 ? "client" : "server");
+    const bool cut = below_ended_ || (is_alert(error) && SSL_in_init(ssl()) == 0);
+    broken_ = below_.value_or(cut ? Code::reset : Code::protocol);
     read_end_ = Io::failed(*broken_);
     more_ = false;
 }

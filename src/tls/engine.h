@@ -92,8 +92,12 @@ private:
     bool finished_ = false;
 };
 
-/// Why OpenSSL stopped, for operators; looks at (and clears) this thread's error queue. `who` is "client" or "server",
-/// the other side.
-[[nodiscard]] std::string explain(const SSL* ssl, const Handshake& handshake, std::string_view who);
+/// The error of this thread's queue that tells most; empties the queue. 0 = none.
+[[nodiscard]] unsigned long cause();
+/// The other side's fatal alert.
+[[nodiscard]] bool is_alert(unsigned long error);
+/// Why OpenSSL stopped, for operators. `who` is "client" or "server", the other side.
+[[nodiscard]] std::string explain(unsigned long error, const SSL* ssl, const Handshake& handshake,
+                                  std::string_view who);
 
 }  // namespace plimsoll::tls

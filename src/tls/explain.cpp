@@ -33,18 +33,26 @@ std::string alert(int number, const std::string& who) {
 
 }  // namespace
 
-std::string explain(const SSL* ssl, const Handshake& handshake, std::string_view who) {
-    const unsigned long error = ERR_peek_error();  // the oldest is the cause
+unsigned long cause() {
+    // The oldest is the cause, but for what the cryptography below TLS had to say.
+    const unsigned long oldest = ERR_get_error();
+    unsigned long error = oldest;
+    while (error != 0 && ERR_GET_LIB(error) != ERR_LIB_SSL) error = ERR_get_error();
     ERR_clear_error();
+    return error != 0 ? error : oldest;
+}
+
+bool is_alert(unsigned long error) {
+    return ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET;
+}
+
+std::string explain(unsigned long error, const SSL* ssl, const Handshake& handshake, std::string_view who) {
     const std::string other = "the " + std::string(who);
     if (!handshake.refusal.empty()) return handshake.refusal;
     if (error == 0) return other + " broke the connection";
     const int reason = ERR_GET_REASON(error);
-    if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET) {
-        std::string out = alert(reason - SSL_AD_REASON_OFFSET, std::string(who));
-        return "the " + out;
-    }
-    switch (reason) {
+    if (is_alert(error)) return "the " + alert(reason - SSL_AD_REASON_OFFSET, std::string(who));
+    switch (ERR_GET_LIB(error) == ERR_LIB_SSL ? reason : 0) {
         case SSL_R_UNSUPPORTED_PROTOCOL:
         case SSL_R_VERSION_TOO_LOW:
         case SSL_R_VERSION_TOO_HIGH:

@@ -37,7 +37,7 @@ Survey survey(const View& view) {
         } else {
             ++level.up;
             ++seen.up;
-            if (view.has_room(i)) seen.free_up.add(view.weight(i), view.in_flight(i));
+            if (view.has_room(i)) seen.free_up.add(view.weight(i));
         }
     }
     return seen;
@@ -167,34 +167,33 @@ std::uint8_t choose_zone(const View& view, const Slice& slice, Random& random) {
 }  // namespace
 
 Order order(const View& view, bool keyed, Random& random) {
-    Order asked;
+    Order parts;
     const Survey seen = survey(view);
     const Standings all = stand(seen, view.pool.panic_threshold);
-    asked.members = all.there > 0;
+    parts.members = all.there > 0;
     const std::size_t first = first_level(view, all, keyed, random);
-    if (first == max_levels) return asked;
+    if (first == max_levels) return parts;
     const bool zones = view.pool.own_zone != 0 && !keyed;
     const auto ask = [&](std::size_t p, bool with_zone) {
         const Standing& level = all.level[p];
         if (!level.healthy && !level.panic) return;
-        asked.somebody = true;
         Slice slice{level.panic ? Tier::everybody : seen.up > 0 ? Tier::up : Tier::unknown, any_level, any_zone};
         if (all.there > 1) slice.level = static_cast<std::uint8_t>(p);
         if (with_zone) {
             Slice zone = slice;
             zone.zone = choose_zone(view, slice, random);
-            if (zone.zone != any_zone) asked.add(zone);
+            if (zone.zone != any_zone) parts.add(zone);
         }
-        asked.add(slice);
+        parts.add(slice);
     };
     ask(first, zones);
     for (std::size_t p = 0; p < max_levels; ++p) {
         if (p != first && all.level[p].known > 0) ask(p, false);  // when the first has no room, or has been tried
     }
-    asked.plain = all.there == 1 && !zones && view.tried.count == 0 && asked.somebody &&
-                  asked.slices[0].tier == Tier::up && view.pool.slow_start <= Duration::zero();
-    asked.candidates = seen.free_up;
-    return asked;
+    parts.plain = all.there == 1 && !zones && view.tried.count == 0 && parts.count > 0 &&
+                  parts.slices[0].tier == Tier::up && view.pool.slow_start <= Duration::zero();
+    parts.candidates = seen.free_up;
+    return parts;
 }
 
 std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<bool>& usable) {

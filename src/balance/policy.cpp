@@ -47,7 +47,7 @@ Candidates count(const Eligible& eligible) {
     const bool slow = view.pool.slow_start > Duration::zero();
     for (std::uint32_t i = 0; i < view.size(); ++i) {
         if (!eligible(i)) continue;
-        all.add(view.weight(i), view.in_flight(i));
+        all.add(view.weight(i));
         if (slow) all.warmest = std::max(all.warmest, weight_factor(view.pool, view.state(i), view.now));
     }
     return all;

@@ -20,12 +20,13 @@ struct Keyed {
     const Candidates& all;
     std::uint64_t key;
     double bounded_load;
+    double in_flight;  ///< of all candidates; only with bounded_load
 
     /// Below its bound if this request were there too: c x average per weight, rounded up so that somebody always is.
     [[nodiscard]] bool below_bound(std::uint32_t i) const {
         if (bounded_load <= 0) return true;
         const double part = eligible.view.weight(i) / all.total;
-        return eligible.view.in_flight(i) < std::ceil(bounded_load * (all.in_flight + 1) * part - 1e-9);
+        return eligible.view.in_flight(i) < std::ceil(bounded_load * (in_flight + 1) * part - 1e-9);
     }
     /// Slow start: this endpoint takes only a fraction of its keys, always the same ones and more and more of them.
     [[nodiscard]] bool warm_enough(std::uint32_t i) const {
@@ -72,26 +73,30 @@ std::optional<std::uint32_t> by_table(const Keyed& keyed) {
     return best_score(keyed);
 }
 
-std::uint64_t key_of(const View& view, Random& random) { return view.asked.key ? *view.asked.key : random.next(); }
+Keyed keyed(const Eligible& eligible, const Candidates& all, double bounded_load, Random& random) {
+    const View& view = eligible.view;
+    double in_flight = 0;
+    for (std::uint32_t i = 0; bounded_load > 0 && i < view.size(); ++i) {
+        if (eligible(i)) in_flight += view.in_flight(i);
+    }
+    return {eligible, all, view.asked.key ? *view.asked.key : random.next(), bounded_load, in_flight};
+}
 
 }  // namespace
 
 std::optional<std::uint32_t> choose(const Maglev& policy, const Eligible& eligible, const Candidates& all, Cursor&,
                                     Random& random) {
-    if (all.count == 0) return std::nullopt;
-    return by_table({eligible, all, key_of(eligible.view, random), policy.bounded_load});
+    return by_table(keyed(eligible, all, policy.bounded_load, random));
 }
 
 std::optional<std::uint32_t> choose(const RingHash& policy, const Eligible& eligible, const Candidates& all, Cursor&,
                                     Random& random) {
-    if (all.count == 0) return std::nullopt;
-    return by_table({eligible, all, key_of(eligible.view, random), policy.bounded_load});
+    return by_table(keyed(eligible, all, policy.bounded_load, random));
 }
 
 std::optional<std::uint32_t> choose(const Rendezvous& policy, const Eligible& eligible, const Candidates& all, Cursor&,
                                     Random& random) {
-    if (all.count == 0) return std::nullopt;
-    return best_score({eligible, all, key_of(eligible.view, random), policy.bounded_load});
+    return best_score(keyed(eligible, all, policy.bounded_load, random));
 }
 
 }  // namespace plimsoll::balance

@@ -13,8 +13,6 @@ namespace {
 constexpr double newest_counts = 1.0 / 16;
 /// Decay of what is remembered while the pool's policy is another one.
 constexpr Duration usual_decay = std::chrono::seconds(10);
-/// Measurements nearest to the present load of which the median is taken.
-constexpr std::size_t nearest = 5;
 
 double decay_of(const Policy& policy) {
     const auto* ewma = std::get_if<PeakEwma>(&policy);
@@ -45,33 +43,20 @@ double expected_cost(const PeakEwma& policy, const Latency& latency, double deca
     return with_failures(std::max(took, 1e-6), latency.failure_rate * left, policy.failure_penalty);
 }
 
-/// Median of what requests took lately with about `load` others in flight; 0 = not known. Scaled up if that much load
-/// was never seen there: latency that is not conditioned on load sends everybody to whoever was idle a moment ago.
-double latency_at(const Samples& samples, double load, Duration fresh, Instant now) {
-    struct Near {
-        double distance = 0, others = 0, seconds = 0;
-    };
-    std::array<Near, nearest> best{};
+/// What a request is expected to take with `others` in flight besides: the median of what the fresh samples took per
+/// request that was in flight with them, times those in flight now. 0 = not known. Latency that is not conditioned on
+/// load sends everybody to whoever was idle a moment ago.
+double latency_at(const Samples& samples, double others, Duration fresh, Instant now) {
+    std::array<double, Samples::kept> each{};
     std::size_t found = 0;
     for (const Samples::One& one : samples.ring) {
         if (one.at.ns == INT64_MIN || now - one.at > fresh) continue;
-        const Near near{std::abs(one.others - load), static_cast<double>(one.others), one.seconds};
-        std::size_t at = found;
-        while (at > 0 && best[at - 1].distance > near.distance) {
-            if (at < nearest) best[at] = best[at - 1];
-            --at;
-        }
-        if (at < nearest) best[at] = near;
-        found = std::min(found + 1, nearest);
+        each[found++] = one.seconds / (one.others + 1.0);
     }
     if (found == 0) return 0;
-    double others = 0;
-    for (std::size_t i = 0; i < found; ++i) others += best[i].others;
-    others /= static_cast<double>(found);
-    std::ranges::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(found / 2),
-                             best.begin() + static_cast<std::ptrdiff_t>(found), {}, &Near::seconds);
-    const double median = best[found / 2].seconds;
-    return load > others ? median * (load + 1) / (others + 1) : median;
+    const auto middle = each.begin() + static_cast<std::ptrdiff_t>(found / 2);
+    std::nth_element(each.begin(), middle, each.begin() + static_cast<std::ptrdiff_t>(found));
+    return *middle * (others + 1);
 }
 
 void remember(Samples& samples, Samples::One one) {
@@ -82,6 +67,7 @@ void remember(Samples& samples, Samples::One one) {
 /// An endpoint looked at for Prequal.
 struct Probe {
     std::uint32_t index = 0;
+    double in_flight = 0;
     double load = 0;  ///< in flight per weight, mean weight = 1
 };
 
@@ -90,7 +76,10 @@ std::size_t look_at(const Eligible& eligible, const Candidates& all, std::span<P
     const View& view = eligible.view;
     const double mean = all.total / all.count;
     std::size_t found = 0;
-    const auto add = [&](std::uint32_t i) { probes[found++] = {i, view.in_flight(i) * mean / view.weight(i)}; };
+    const auto add = [&](std::uint32_t i) {
+        const double n = view.in_flight(i);
+        probes[found++] = {i, n, n * mean / view.weight(i)};
+    };
     if (all.count <= probes.size()) {
         for (std::uint32_t i = 0; i < view.size() && found < probes.size(); ++i) {
             if (eligible(i)) add(i);
@@ -165,7 +154,7 @@ std::optional<std::uint32_t> choose(const Prequal& policy, const Eligible& eligi
         const Latency& latency = view.state(probe.index).latency;
         const double failing = latency.failure_rate * left_over(latency.at, view.now, seconds(usual_decay));
         const double its =
-            cold ? with_failures(latency_at(view.state(probe.index).samples, probe.load, policy.fresh, view.now),
+            cold ? with_failures(latency_at(view.state(probe.index).samples, probe.in_flight, policy.fresh, view.now),
                                  failing, policy.failure_penalty)
                  : probe.load;
         const bool first = !best || (cold && !best_cold);

@@ -74,7 +74,7 @@ Cursor fresh_cursor(const PoolFacts& pool, Random& random) {
     cursor.current.assign(n, 0.0);
     Candidates all;
     for (const Member& member : pool.members) {
-        if (member.weight > 0) all.add(member.weight, 0);
+        if (member.weight > 0) all.add(member.weight);
     }
     if (all.count == 0) return cursor;
     if (all.even()) {  // k steps taken at once: everybody gained k weights, the first k paid the total

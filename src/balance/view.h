@@ -86,29 +86,26 @@ struct Eligible {
 /// Those who may be picked, summed up.
 struct Candidates {
     std::uint32_t count = 0;
-    double total = 0;      ///< weight
-    double heaviest = 0;   ///< weight of one
-    double in_flight = 0;  ///< requests
-    double warmest = 0;    ///< the largest slow-start factor; 0 if slow start is off
+    double total = 0;     ///< weight
+    double heaviest = 0;  ///< weight of one
+    double warmest = 0;   ///< the largest slow-start factor; 0 if slow start is off
 
-    void add(double weight, double requests) {
+    void add(double weight) {
         ++count;
         total += weight;
         heaviest = weight > heaviest ? weight : heaviest;
-        in_flight += requests;
     }
     [[nodiscard]] bool even() const { return heaviest * count <= total * (1 + 1e-12); }
 };
 [[nodiscard]] Candidates count(const Eligible& eligible);
 
-/// Calls `act(slice, candidates)` for the parts of the pool in the order in which they shall be asked, until it returns
-/// true. False = nobody. Levels, zones and panic are decided here (levels.cpp).
+/// The parts of the pool in the order in which they shall be asked until one has candidates. Levels, zones and panic
+/// are decided here (levels.cpp).
 struct Order {
     std::array<Slice, 2 * max_levels + 2> slices{};
     std::size_t count = 0;
     bool plain = false;       ///< one level, no zones, nobody tried: `candidates` are those of the first slice
     Candidates candidates{};  ///< only if plain
-    bool somebody = false;    ///< takes part and is healthy, or is used in panic
     bool members = false;     ///< somebody takes part at all
     void add(Slice slice) {
         if (count < slices.size()) slices[count++] = slice;

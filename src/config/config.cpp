@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "base/hash.h"
 #include "config/units.h"
 
 namespace plimsoll::config {
@@ -69,19 +70,28 @@ Result<std::string> parse_network(std::string_view text) {
     return out;
 }
 
-void Sources::add(std::string path, Where where) { places_.emplace(std::move(path), std::move(where)); }
+namespace {
+std::uint64_t hash_of(std::string_view path) { return keyed_hash(path, 0); }
+}  // namespace
 
-bool Sources::written(std::string_view path) const { return places_.contains(path); }
+void Sources::add(std::string_view path, const Where& where) {
+    if (places_.empty()) file_ = where.file;
+    places_.try_emplace(hash_of(path), Place{where.line, where.column});
+}
+
+bool Sources::written(std::string_view path) const { return places_.contains(hash_of(path)); }
 
 Where Sources::where(std::string_view path) const {
     while (true) {
-        if (const auto found = places_.find(path); found != places_.end()) return found->second;
+        if (const auto found = places_.find(hash_of(path)); found != places_.end()) {
+            return {file_, found->second.line, found->second.column};
+        }
         const auto cut = path.find_last_of(".[");
         if (cut == std::string_view::npos) break;
         path = path.substr(0, cut);
     }
-    const auto whole = places_.find(std::string_view{});
-    return whole == places_.end() ? Where{} : whole->second;
+    const auto whole = places_.find(hash_of({}));
+    return whole == places_.end() ? Where{} : Where{file_, whole->second.line, whole->second.column};
 }
 
 }  // namespace plimsoll::config

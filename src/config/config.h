@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/finding.h"
@@ -442,12 +443,20 @@ struct Config {
 /// are absent; `where` answers with the nearest written parent.
 class Sources {
 public:
-    void add(std::string path, Where where);
+    /// Makes room for so many places, so that adding them costs no more than it must.
+    void reserve(std::size_t places) { places_.reserve(places); }
+    /// The first place of a path counts. All places are in one file.
+    void add(std::string_view path, const Where& where);
     [[nodiscard]] Where where(std::string_view path) const;
     [[nodiscard]] bool written(std::string_view path) const;
 
 private:
-    std::map<std::string, Where, std::less<>> places_;
+    struct Place {
+        int line = 0, column = 0;
+    };
+    std::string file_;
+    /// By a 64-bit hash of the path: a large file has a hundred thousand paths, and their text is not needed again.
+    std::unordered_map<std::uint64_t, Place> places_;
 };
 
 /// A config together with the text it came from.

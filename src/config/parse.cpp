@@ -31,6 +31,7 @@ Parsed parse(std::string_view yaml, std::string file) {
     reading.file = file;
     Config config;
     const Tree tree = read_yaml(yaml, file, reading.findings);
+    reading.sources.reserve(tree.nodes.size() / 2);
     reading.sources.add({}, Where{file, 0, 0});
     if (tree.root != nullptr && tree.root->kind != Node::Kind::null) {
         Section root(reading, *tree.root, {}, true);

@@ -130,6 +130,8 @@ TEST_P(ParseRefuses, WithPlaceAndRemedy) {
 
 #define HEAD "listeners: {web: {address: 127.0.0.1:8080}}\nroutes: [{name: all, pool: web}]\n"
 #define POOL "pools: {web: {endpoints: [{address: 127.0.0.1:9101}]}}\n"
+#define ROUTE "routes: ["
+#define POOL_WITH "pools: {web: {endpoints: [{address: 127.0.0.1:9101}], "
 INSTANTIATE_TEST_SUITE_P(
     Each, ParseRefuses,
     testing::Values(
@@ -196,6 +198,148 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"LoopByWildcard",
             "listeners: {web: {address: 0.0.0.0:1}}\npools: {web: {endpoints: [{address: 127.0.0.1:1}]}}\n",
             "P208-loop", "pools.web.endpoints[0].address", "our own listener", 2},
+        // One action for a route, and nothing it cannot have.
+        Bad{"NoAction", ROUTE "{name: a}]\n" POOL, "P210-action", "routes[0]", "one of pool, split, redirect", 1},
+        Bad{"TwoActions", ROUTE "{name: a, pool: web, respond: {status: 200}}]\n" POOL, "P210-action", "routes[0]",
+            "pool, respond at once", 1},
+        Bad{"RewriteOfRedirect", ROUTE "{name: a, redirect: {scheme: https}, rewrite: {path: /x}}]\n" POOL,
+            "P210-action", "routes[0].rewrite", "needs a pool", 1},
+        Bad{"ConnectWithoutPool", ROUTE "{name: a, respond: {}, connect: true}]\n" POOL, "P210-action",
+            "routes[0].connect", "needs a pool", 1},
+        Bad{"BodyOf204", ROUTE "{name: a, respond: {status: 204, body: x}}]\n" POOL, "P210-action",
+            "routes[0].respond.body", "204 has no body", 1},
+        Bad{"SplitDangling", ROUTE "{name: a, split: [{pool: web}, {pool: wbe}]}]\n" POOL, "P203-dangling-reference",
+            "routes[0].split[1].pool", "did you mean \"web\"", 1},
+        Bad{"SplitZero", ROUTE "{name: a, split: [{pool: web, weight: 0}]}]\n" POOL, "P205-all-weights-zero",
+            "routes[0].split", "weight 0", 1},
+        Bad{"SplitTwice", ROUTE "{name: a, split: [{pool: web}, {pool: web}]}]\n" POOL, "P201-duplicate-name",
+            "routes[0].split[1].pool", "already", 1},
+        Bad{"SplitNegative", ROUTE "{name: a, split: [{pool: web, weight: -200}]}]\n" POOL, "P107-out-of-range",
+            "routes[0].split[0].weight", "out of range", 1},
+        Bad{"MirrorDangling", ROUTE "{name: a, pool: web, mirror: {pool: shadow}}]\n" POOL, "P203-dangling-reference",
+            "routes[0].mirror.pool", "no pool \"shadow\"", 1},
+        Bad{"ListenerDangling",
+            "listeners: {web: {address: 127.0.0.1:1}}\nroutes: [{name: a, match: {listeners: "
+            "[wbe]}, pool: web}]\n" POOL,
+            "P203-dangling-reference", "routes[0].match.listeners[0]", "did you mean \"web\"", 2},
+        Bad{"RegexAndExact", ROUTE "{name: a, match: {headers: [{name: x, exact: a, regex: b}]}, pool: web}]\n" POOL,
+            "P207-match", "routes[0].match.headers[0]", "both", 1},
+        Bad{"HeaderName", ROUTE "{name: a, match: {headers: [{name: \"x y\"}]}, pool: web}]\n" POOL, "P207-match",
+            "routes[0].match.headers[0].name", "cannot name a header", 1},
+        Bad{"MethodCase", ROUTE "{name: a, match: {methods: [get]}, pool: web}]\n" POOL, "P207-match",
+            "routes[0].match.methods[0]", "written GET", 1},
+        Bad{"BadRegex", ROUTE "{name: a, match: {path_regex: \"/(a\"}, pool: web}]\n" POOL, "P108-bad-value",
+            "routes[0].match.path_regex", "RE2 says: missing )", 1},
+        Bad{"BackReference", ROUTE "{name: a, match: {path_regex: '(a)\\1'}, pool: web}]\n" POOL, "P108-bad-value",
+            "routes[0].match.path_regex", "RE2 says: invalid escape sequence", 1},
+        Bad{"LargeRegex", ROUTE "{name: a, match: {path_regex: '((a{100}){100}){100}'}, pool: web}]\n" POOL,
+            "P108-bad-value", "routes[0].match.path_regex", "", 1},
+        Bad{"TooLargeRegex", ROUTE "{name: a, match: {path_regex: '\\pL{900}'}, pool: web}]\n" POOL, "P108-bad-value",
+            "routes[0].match.path_regex", "too large when compiled", 1},
+        Bad{"WildcardInside", ROUTE "{name: a, match: {host: \"a.*.com\"}, pool: web}]\n" POOL, "P108-bad-value",
+            "routes[0].match.host", "*.example.com", 1},
+        Bad{"WildcardAlone", ROUTE "{name: a, match: {host: \"*\"}, pool: web}]\n" POOL, "P108-bad-value",
+            "routes[0].match.host", "leave it out", 1},
+        // Rewrites and redirects.
+        Bad{"RewriteTwice", ROUTE "{name: a, pool: web, rewrite: {path: /a, regex: b}}]\n" POOL, "P211-rewrite",
+            "routes[0].rewrite", "more than one", 1},
+        Bad{"RewritePrefixOfNothing",
+            ROUTE "{name: a, match: {path: /x}, pool: web, rewrite: {path_prefix: /b}}]\n" POOL, "P211-rewrite",
+            "routes[0].rewrite.path_prefix", "match.path_prefix", 1},
+        Bad{"SubstitutionGroup", ROUTE "{name: a, pool: web, rewrite: {regex: b, substitution: '\\1'}}]\n" POOL,
+            "P211-rewrite", "routes[0].rewrite.substitution", "RE2 says", 1},
+        Bad{"SubstitutionAlone", ROUTE "{name: a, pool: web, rewrite: {substitution: x}}]\n" POOL, "P211-rewrite",
+            "routes[0].rewrite.substitution", "no regex", 1},
+        Bad{"RewriteRelative", ROUTE "{name: a, pool: web, rewrite: {path: x}}]\n" POOL, "P108-bad-value",
+            "routes[0].rewrite.path", "begins with '/'", 1},
+        Bad{"RedirectStatus", ROUTE "{name: a, redirect: {status: 304, host: b}}]\n" POOL, "P211-rewrite",
+            "routes[0].redirect.status", "301, 302, 303, 307 or 308", 1},
+        Bad{"RedirectScheme", ROUTE "{name: a, redirect: {scheme: ftp}}]\n" POOL, "P211-rewrite",
+            "routes[0].redirect.scheme", "http or https", 1},
+        Bad{"RedirectHostSplits", ROUTE "{name: a, redirect: {host: \"b\\r\\nSet-Cookie: x\"}}]\n" POOL,
+            "P108-bad-value", "routes[0].redirect.host", "host", 1},
+        // Headers.
+        Bad{"FramingHeader", ROUTE "{name: a, pool: web, request_headers: {set: {Transfer-Encoding: chunked}}}]\n" POOL,
+            "P212-header", "routes[0].request_headers.set.Transfer-Encoding", "frames the message", 1},
+        Bad{"HeaderSplits", ROUTE "{name: a, pool: web, response_headers: {add: {X: \"a\\r\\nb\"}}}]\n" POOL,
+            "P108-bad-value", "routes[0].response_headers.add.X", "one line", 1},
+        Bad{"HeaderKey", ROUTE "{name: a, pool: web, request_headers: {set: {\"a b\": c}}}]\n" POOL, "P108-bad-value",
+            "routes[0].request_headers.set", "256 letters", 1},
+        Bad{"HeaderCase", ROUTE "{name: a, pool: web, request_headers: {set: {X-A: 1, x-a: 2}}}]\n" POOL,
+            "P103-duplicate-key", "routes[0].request_headers.set.x-a", "case does not count", 1},
+        Bad{"PagesTwice",
+            ROUTE "{name: a, pool: web, error_pages: [{status: 503, body: a}, {status: 503, body: b}]}]\n" POOL,
+            "P201-duplicate-name", "routes[0].error_pages[1].status", "second page for 503", 1},
+        Bad{"RateWithoutHeader", ROUTE "{name: a, pool: web, rate_limits: [{by: header}]}]\n" POOL, "P215-rate-limit",
+            "routes[0].rate_limits[0].by", "which header", 1},
+        Bad{"RateWithHeader", ROUTE "{name: a, pool: web, rate_limits: [{header: X}]}]\n" POOL, "P215-rate-limit",
+            "routes[0].rate_limits[0].header", "by: header", 1},
+        Bad{"Upgrade", ROUTE "{name: a, pool: web, upgrades: [websockets]}]\n" POOL, "P220-upgrade",
+            "routes[0].upgrades[0]", "did you mean \"websocket\"", 1},
+        // Listeners.
+        Bad{"NoHttpRoutes", "listeners: {web: {address: 127.0.0.1:8080}}\n" POOL, "P105-missing-key", "routes",
+            "http listeners go by routes", 0},
+        Bad{"TcpWithTls",
+            "listeners: {web: {address: 127.0.0.1:1, protocol: tcp, tcp: [{pool: web}], tls: "
+            "{certificates: [a]}}}\n" POOL,
+            "P213-tls", "listeners.web.tls", "passes TLS on", 1},
+        Bad{"TcpNobody", "listeners: {web: {address: 127.0.0.1:1, protocol: tcp}}\n" POOL, "P214-protocol",
+            "listeners.web.protocol", "to nobody", 1},
+        Bad{"TcpDangling", "listeners: {web: {address: 127.0.0.1:1, protocol: tcp, tcp: [{pool: wbe}]}}\n" POOL,
+            "P203-dangling-reference", "listeners.web.tcp[0].pool", "did you mean \"web\"", 1},
+        Bad{"TcpTwice",
+            "listeners: {web: {address: 127.0.0.1:1, protocol: tcp, tcp: [{pool: web}, {pool: web}]}}\n" POOL,
+            "P201-duplicate-name", "listeners.web.tcp[1]", "every connection", 1},
+        Bad{"HttpWithTcp", "listeners: {web: {address: 127.0.0.1:1, tcp: [{pool: web}]}}\n" POOL, "P214-protocol",
+            "listeners.web.tcp", "goes by `routes`", 1},
+        Bad{"RouteOnTcp",
+            "listeners: {raw: {address: 127.0.0.1:1, protocol: tcp, tcp: [{pool: web}]}}\nroutes: [{name: "
+            "a, match: {listeners: [raw]}, pool: web}]\n" POOL,
+            "P214-protocol", "routes[0].match.listeners[0]", "tcp listener", 2},
+        Bad{"CertificateDangling",
+            "certificates: {main: {chain: a, key: b}}\nlisteners: {web: {address: 127.0.0.1:1, tls: "
+            "{certificates: [mian]}}}\n" POOL,
+            "P203-dangling-reference", "listeners.web.tls.certificates[0]", "did you mean \"main\"", 2},
+        Bad{"CertificateTwice", "certificates:\n  a: {chain: a, key: b}\n  a: {chain: a, key: b}\n" HEAD POOL,
+            "P103-duplicate-key", "", "\"a\"", 3},
+        Bad{"TlsWithoutCertificate", "listeners: {web: {address: 127.0.0.1:1, tls: {certificates: []}}}\n" POOL,
+            "P213-tls", "listeners.web.tls.certificates", "without a certificate", 1},
+        Bad{"ClientAuthWithoutCa",
+            "certificates: {m: {chain: a, key: b}}\nlisteners: {web: {address: 127.0.0.1:1, tls: "
+            "{certificates: [m], client_auth: required}}}\n" POOL,
+            "P213-tls", "listeners.web.tls.client_auth", "client_ca", 2},
+        Bad{"ClientCaWithoutAuth",
+            "certificates: {m: {chain: a, key: b}}\nlisteners: {web: {address: 127.0.0.1:1, tls: "
+            "{certificates: [m], client_ca: x}}}\n" POOL,
+            "P213-tls", "listeners.web.tls.client_ca", "not asked", 2},
+        Bad{"NetworkBits", "listeners: {web: {address: 127.0.0.1:1, trusted_proxies: [10.0.0.1/8]}}\n" POOL,
+            "P108-bad-value", "listeners.web.trusted_proxies[0]", "that network is 10.0.0.0/8", 1},
+        Bad{"NetworkName", "listeners: {web: {address: 127.0.0.1:1, proxy_protocol_from: [localhost]}}\n" POOL,
+            "P108-bad-value", "listeners.web.proxy_protocol_from[0]", "not a network", 1},
+        // Pools.
+        Bad{"NobodyAtAll", HEAD "pools: {web: {policy: random}}\n", "P204-empty", "pools.web", "discovery", 3},
+        Bad{"HashWithoutName", HEAD POOL_WITH "hash: {by: cookie}}}\n", "P216-hash", "pools.web.hash.by",
+            "which cookie", 3},
+        Bad{"HashWithName", HEAD POOL_WITH "hash: {name: x}}}\n", "P216-hash", "pools.web.hash.name", "only headers",
+            3},
+        Bad{"BoundedLoad", HEAD POOL_WITH "hash: {bounded_load: 0.5}}}\n", "P216-hash", "pools.web.hash.bounded_load",
+            "above 1", 3},
+        Bad{"AdaptiveOrder", HEAD POOL_WITH "adaptive: {min: 20, max: 10}}}\n", "P209-order", "pools.web.adaptive.max",
+            "below min", 3},
+        Bad{"ShortSecret", HEAD POOL_WITH "affinity: {secret: hunter2}}}\n", "P217-secret", "pools.web.affinity.secret",
+            "7 characters can be guessed", 3},
+        Bad{"ShownSecret", HEAD POOL_WITH "affinity: {secret: (set)}}}\n", "P108-bad-value",
+            "pools.web.affinity.secret", "how a secret is shown", 3},
+        Bad{"DnsWithoutName", HEAD "pools: {web: {discovery: {type: dns}}}\n", "P218-discovery",
+            "pools.web.discovery.type", "name: example", 3},
+        Bad{"FileWithoutFile", HEAD "pools: {web: {discovery: {type: file, name: x}}}\n", "P218-discovery",
+            "pools.web.discovery.name", "reads no DNS", 3},
+        Bad{"GrpcHealthOverHttp1", HEAD POOL_WITH "health: {type: grpc}}}\n", "P219-health", "pools.web.health.type",
+            "protocol: http2", 3},
+        Bad{"ServiceOfHttp", HEAD POOL_WITH "health: {service: x}}}\n", "P219-health", "pools.web.health.service",
+            "only gRPC", 3},
+        Bad{"PoolCertificate", HEAD POOL_WITH "tls: {certificate: x}}}\n", "P203-dangling-reference",
+            "pools.web.tls.certificate", "no certificate", 3},
         Bad{"Syntax", "listeners: {web: [\n", "P101-syntax", "", "not YAML", 2},
         Bad{"TwoDocuments", HEAD POOL "---\na: 1\n", "P101-syntax", "", "second document", 5},
         Bad{"SelfAlias", "a: &a [*a]\n", "P109-alias", "", "inside the value", 1},
@@ -206,6 +350,73 @@ TEST(Parse, ReportsEverythingAtOnceInFileOrder) {
     const Parsed parsed = parse("listners: {}\nroutes: [{name: a, pool: nope, weigth: 2}]\nworkers: many\n", "t.yaml");
     EXPECT_GE(parsed.findings.size(), 5u) << all_text(parsed.findings);
     EXPECT_TRUE(std::ranges::is_sorted(parsed.findings, {}, [](const Finding& f) { return f.where.line; }));
+}
+
+// What users of other load balancers complain about: valid to the reader, wrong in effect, or applied in part.
+TEST(Complaint, OneBadObjectRefusesAllWithEveryFinding) {
+    const Parsed parsed = parse(R"(listeners:
+  web: {address: "127.0.0.1:8080"}
+routes:
+  - {name: good, match: {host: good.example}, pool: web}
+  - {name: typo, match: {host: ""}, pool: web}
+  - {name: dangling, pool: wbe}
+pools:
+  web: {endpoints: [{address: "127.0.0.1:http"}]}
+  other: {endpoints: [{address: 127.0.0.1:9102}], policy: leest_request}
+)",
+                                "t.yaml");
+    EXPECT_FALSE(parsed.document) << "all or nothing";
+    EXPECT_NE(find(parsed.findings, "P108-bad-value", "routes[1].match.host"), nullptr) << all_text(parsed.findings);
+    EXPECT_NE(find(parsed.findings, "P203-dangling-reference", "routes[2].pool"), nullptr);
+    EXPECT_NE(find(parsed.findings, "P108-bad-value", "pools.web.endpoints[0].address"), nullptr);
+    EXPECT_NE(find(parsed.findings, "P108-bad-value", "pools.other.policy"), nullptr);
+    EXPECT_EQ(parsed.findings.size(), 4u) << "and nothing is said of what is right: " << all_text(parsed.findings);
+}
+
+TEST(Complaint, WeightsNeedNotAddUpToAnything) {
+    for (const auto* weights : {"1, 2", "333, 334", "0.5, 99.5", "7, 0"}) {
+        const std::string w(weights);
+        const auto comma = w.find(',');
+        const Parsed parsed = parse(
+            "listeners: {web: {address: 127.0.0.1:8080}}\nroutes:\n  - name: a\n    split: [{pool: x, weight: " +
+                w.substr(0, comma) + "}, {pool: y, weight: " + w.substr(comma + 1) +
+                "}]\npools:\n  x: {endpoints: [{address: 127.0.0.1:1}]}\n  y: {endpoints: [{address: 127.0.0.1:2}]}\n",
+            "t.yaml");
+        EXPECT_TRUE(parsed.document && parsed.findings.empty()) << weights << all_text(parsed.findings);
+    }
+}
+
+TEST(Complaint, WhatIsAcceptedIsAcceptedAfterARestart) {
+    const Parsed parsed = with("workers: 2\nerror_pages: [{status: 503, body: \"<p>sorry\\n\"}]\n");
+    ASSERT_TRUE(parsed.document) << all_text(parsed.findings);
+    const Parsed again = parse(print(parsed.document->config), "stored.yaml");
+    ASSERT_TRUE(again.document) << all_text(again.findings);
+    EXPECT_EQ(again.document->config, parsed.document->config);
+}
+
+TEST(Parse, TcpNeedsNoRoutes) {
+    const Parsed parsed = parse(
+        "listeners: {raw: {address: 127.0.0.1:1, protocol: tcp, tcp: [{sni: \"*.a.example\", pool: web}, {pool: "
+        "web}]}}\n" POOL,
+        "t.yaml");
+    EXPECT_TRUE(parsed.document) << all_text(parsed.findings);
+}
+
+TEST(Parse, LongTextsByAliasesAreBounded) {
+    std::string bomb =
+        "x-b: &b \"" + std::string(60'000, 'b') + "\"\nlisteners: {web: {address: 127.0.0.1:8080}}\nroutes:\n";
+    for (int i = 0; i < 1000; ++i) bomb += "  - {name: r" + std::to_string(i) + ", respond: {body: *b}}\n";
+    const Parsed parsed = parse(bomb + POOL, "t.yaml");
+    EXPECT_FALSE(parsed.document);
+    EXPECT_TRUE(std::ranges::any_of(parsed.findings, [](const Finding& f) { return f.code == "P102-too-large"; }));
+}
+
+TEST(Parse, BodiesAreBounded) {
+    const auto page = [](std::size_t bytes) {
+        return with("error_pages: [{status: 503, body: \"" + std::string(bytes, 'x') + "\"}]\n").document.has_value();
+    };
+    EXPECT_TRUE(page(65'536));
+    EXPECT_FALSE(page(65'537));
 }
 
 TEST(Parse, AliasesAndMergesAreRead) {
@@ -268,6 +479,17 @@ TEST(Parse, ExampleIsCleanAndIsWhatItSays) {
 }
 
 TEST(Parse, EmptyAddressOfMinimalCanBeExtended) { EXPECT_TRUE(with("workers: 2\n").document); }
+
+TEST(Network, HasOneForm) {
+    EXPECT_EQ(*parse_network("10.0.0.0/8"), "10.0.0.0/8");
+    EXPECT_EQ(*parse_network("10.1.2.3"), "10.1.2.3/32");
+    EXPECT_EQ(*parse_network("0.0.0.0/0"), "0.0.0.0/0");
+    EXPECT_EQ(*parse_network("2001:DB8:0:0::/32"), "2001:db8::/32");
+    EXPECT_EQ(*parse_network("::1"), "::1/128");
+    for (const auto* bad : {"", "/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0/8", "10.0.0.0/-1", "fe80::1/64"}) {
+        EXPECT_FALSE(parse_network(bad)) << bad;
+    }
+}
 
 TEST(Address, RoundTripsAndKeepsOneForm) {
     EXPECT_EQ(text(*parse_address("127.0.0.1:80")), "127.0.0.1:80");

@@ -76,11 +76,11 @@ public:
 
     template <class T>
     void leaf(std::string_view key, T& value, const Rule& rule, std::string_view) {
-        if (const Node* node = take(key, rule.required)) read_leaf(reading_, child(key), *node, rule, value);
+        if (const Node* node = take(key, rule.required)) read_leaf(reading_, taken_, *node, rule, value);
     }
     template <class T>
     void object(std::string_view key, T& value, std::string_view) {
-        if (const Node* node = take(key, false)) read_object(*node, child(key), value);
+        if (const Node* node = take(key, false)) read_object(*node, taken_, value);
     }
     template <class T>
     void object_or_off(std::string_view key, std::optional<T>& value, std::string_view) {
@@ -90,7 +90,7 @@ public:
             value.reset();
         } else {
             value.emplace();
-            read_object(*node, child(key), *value);
+            read_object(*node, taken_, *value);
         }
     }
     template <class T>
@@ -99,8 +99,10 @@ public:
         if (node == nullptr || !expect(*node, key, Node::Kind::sequence, "a list, each item beginning with \"- \"")) {
             return;
         }
+        values.reserve(node->items.size());
+        const std::string list_path = taken_;
         for (std::size_t i = 0; i < node->items.size(); ++i) {
-            const std::string path = child(key) + "[" + std::to_string(i) + "]";
+            const std::string path = list_path + "[" + std::to_string(i) + "]";
             if (!reading_.enter(path, *node->items[i])) return;
             read_object(*node->items[i], path, values.emplace_back());
         }
@@ -109,10 +111,12 @@ public:
     void named(std::string_view key, std::vector<T>& values, const Rule& rule, std::string_view) {
         const Node* node = take(key, rule.required);
         if (node == nullptr || !expect(*node, key, Node::Kind::map, "a map of names, like \"web: {...}\"")) return;
+        values.reserve(node->entries.size());
+        const std::string map_path = taken_;
         for (const auto& [name, body] : node->entries) {
             T& value = values.emplace_back();
-            read_name(*name, child(key), value.name);
-            const std::string path = child(key) + "." + value.name;
+            read_name(*name, map_path, value.name);
+            const std::string path = map_path + "." + value.name;
             if (!reading_.enter(path, *name)) return;
             read_object(*body, path, value);
         }
@@ -128,10 +132,12 @@ private:
         section.finish();
     }
     std::string child(std::string_view key) const;
+    /// The value of `key`, null when it is not there; its path is then in taken_.
     const Node* take(std::string_view key, bool required);
     bool expect(const Node& node, std::string_view key, Node::Kind kind, std::string_view what);
     void read_name(const Node& key, const std::string& path, std::string& out);
     void collect(const Node& map, std::size_t depth);
+    void collect_few(const Node& map);
 
     struct Entry {
         const Node* key;
@@ -143,8 +149,9 @@ private:
     std::string path_;
     bool root_;
     bool is_map_;
+    std::string taken_;
     std::vector<Entry> entries_;
-    std::unordered_set<std::string_view> seen_;
+    std::unordered_set<std::string_view> seen_;  ///< used only when merge keys may repeat what is written
     std::vector<std::string_view> known_;
 };
 

@@ -8,6 +8,11 @@
 
 namespace plimsoll::config {
 
+namespace {
+/// Maps of up to so many keys are searched from end to end, which is quicker than a table of them.
+constexpr std::size_t few_entries = 16;
+}  // namespace
+
 void Reading::report(std::string_view code, const std::string& path, const Node& at, std::string message,
                      std::string remedy) {
     add_bounded(findings, {Severity::error, std::string(code), path, where(at), std::move(message), std::move(remedy)});
@@ -32,12 +37,29 @@ bool Reading::keep(const std::string& path, const Node& at, std::size_t bytes) {
 
 Section::Section(Reading& reading, const Node& node, std::string path, bool root)
     : reading_(reading), node_(node), path_(std::move(path)), root_(root), is_map_(node.kind == Node::Kind::map) {
+    known_.reserve(24);
     if (is_map_) {
-        collect(node, 0);
+        entries_.reserve(node.entries.size());
+        const bool merges = std::ranges::any_of(node.entries, [](const auto& e) { return e.first->scalar == "<<"; });
+        if (merges || node.entries.size() > few_entries) {
+            collect(node, 0);
+        } else {
+            collect_few(node);
+        }
     } else {
         reading_.report("P106-wrong-type", path_, node,
                         fmt::format("expected a section of \"key: value\" lines; found {}", describe_node(node)),
                         node.kind == Node::Kind::null ? "leave the key out to get its defaults" : "");
+    }
+}
+
+void Section::collect_few(const Node& map) {
+    for (const auto& [key, value] : map.entries) {
+        if (key->kind != Node::Kind::scalar) {
+            reading_.report("P106-wrong-type", path_, *key, fmt::format("{} cannot be a key", describe_node(*key)));
+        } else if (std::ranges::none_of(entries_, [&](const Entry& e) { return e.key->scalar == key->scalar; })) {
+            entries_.push_back({key, value});
+        }
     }
 }
 
@@ -81,7 +103,10 @@ const Node* Section::take(std::string_view key, bool required) {
         return nullptr;
     }
     found->used = true;
-    if (!reading_.enter(child(key), *found->key)) return nullptr;
+    taken_.assign(path_);
+    if (!taken_.empty()) taken_ += '.';
+    taken_ += key;
+    if (!reading_.enter(taken_, *found->key)) return nullptr;
     return found->value;
 }
 

@@ -130,7 +130,17 @@ private:
         if (open_.back().anchor != 0) anchors_[open_.back().anchor] = open_.back().node;
         open_.pop_back();
     }
+    static bool repeats(const Node& map) {
+        for (auto one = map.entries.begin(); one != map.entries.end(); ++one) {
+            for (auto other = map.entries.begin(); other != one; ++other) {
+                if (one->first->scalar == other->first->scalar) return true;
+            }
+        }
+        return false;
+    }
     void report_repeated(const Node& map) {
+        constexpr std::size_t few_entries = 16;
+        if (map.entries.size() <= few_entries && !repeats(map)) return;
         std::unordered_map<std::string_view, const Node*> seen;
         for (const auto& [key, value] : map.entries) {
             if (key->kind != Node::Kind::scalar) continue;

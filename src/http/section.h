@@ -56,6 +56,8 @@ public:
         : text_(limits), connect_protocol_(connect_protocol) {}
 
     void add(std::string_view name, std::string_view value);
+    /// Something else is wrong with it.
+    void refuse(const Refusal& refusal) { text_.refuse(refusal); }
     /// `ended`: no body follows. CONNECT has no body but a tunnel: its framing is `none`.
     Refusal finish(bool ended);
     [[nodiscard]] const RequestHead& head() const { return head_; }
@@ -82,6 +84,8 @@ public:
     explicit ResponseSection(const HeadLimits& limits) : text_(limits) {}
 
     void add(std::string_view name, std::string_view value);
+    /// Something else is wrong with it.
+    void refuse(const Refusal& refusal) { text_.refuse(refusal); }
     /// `request`: the method of what this answers. `ended`: no body follows.
     Refusal finish(Method request, bool ended);
     [[nodiscard]] const ResponseHead& head() const { return head_; }
@@ -99,6 +103,8 @@ class TrailerSection {
 public:
     explicit TrailerSection(const HeadLimits& limits) : text_(limits) {}
     void add(std::string_view name, std::string_view value);
+    /// Something else is wrong with it.
+    void refuse(const Refusal& refusal) { text_.refuse(refusal); }
     Refusal finish();
     [[nodiscard]] const Fields& fields() const { return fields_; }
     [[nodiscard]] const SectionText& text() const { return text_; }

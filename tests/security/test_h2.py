@@ -47,12 +47,9 @@ class Http2(PeerTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.address = ("127.0.0.1", cls.server.port)
-        cls.http2 = h2_floods.speaks_http2(cls.address)
-
-    def setUp(self):
-        super().setUp()
-        if not self.http2:
-            self.skipTest("this version does not take HTTP/2 by prior knowledge")
+        if not h2_floods.speaks_http2(cls.address):
+            cls.tearDownClass()
+            raise unittest.SkipTest(f"{len(MALFORMED) + len(FLOODS)} tests: no HTTP/2 by prior knowledge in this version")
 
     def refused_by_us(self, name):
         refused, what = h2_floods.run_malformed(self.address, name)

@@ -779,7 +779,17 @@ class PeerTest(unittest.TestCase):
         cls.all_backends = [Backend() for _ in range(cls.backends)]
         cls.backend = cls.all_backends[0]
         config = base_config([backend.port for backend in cls.all_backends], cls.changes)
-        cls.server = Plimsoll(config, **cls.plimsoll_options).start()
+        cls.configure(config)
+        try:
+            cls.server = Plimsoll(config, **cls.plimsoll_options).start()
+        except BaseException:
+            for backend in cls.all_backends:
+                backend.stop()
+            raise
+
+    @classmethod
+    def configure(cls, config):
+        """For what `changes` cannot say, such as several pools. May raise SkipTest."""
 
     @classmethod
     def tearDownClass(cls):

@@ -56,6 +56,17 @@ std::string_view Draft::keep(std::string_view text) {
     return {own, text.size()};
 }
 
+void Draft::own() {
+    for (std::string_view* text : {&method, &scheme, &authority, &target, &protocol, &reason}) *text = keep(*text);
+    for (Line& line : lines_) line = {keep(line.name), keep(line.value)};
+}
+
+std::size_t Draft::bytes() const {
+    std::size_t size = 0;
+    for (const Line& line : lines_) size += line.name.size() + line.value.size() + 4;
+    return size;
+}
+
 void Draft::add(std::string_view name, std::string_view value) {
     PLIMSOLL_ENSURE(is_token(name) && is_field_value(value), "a field of ours that would split the message");
     lines_.push_back({name, value});
@@ -99,11 +110,11 @@ void append_http1_request(std::string& out, const Draft& draft) {
     writer.end();
 }
 
-void append_http1_response(std::string& out, const Draft& draft, std::string_view connection) {
+void append_http1_response(std::string& out, const Draft& draft, const Framing& framing, std::string_view connection) {
     HeadWriter writer(out);
     writer.status_line(draft.status, draft.reason);
     append_lines(out, draft.lines());
-    writer.framing(draft.framing);
+    writer.framing(framing);
     if (!connection.empty()) writer.field("Connection", connection);
     writer.end();
 }

@@ -51,6 +51,11 @@ public:
     void forward(const Fields& fields, std::uint64_t drop = 0);
     [[nodiscard]] std::span<const Line> lines() const { return lines_; }
 
+    /// Copies everything that is only looked at, so that the draft may outlive what it was made from.
+    void own();
+    /// Bytes of all lines as HTTP/1.1 writes them: how large the head is, about.
+    [[nodiscard]] std::size_t bytes() const;
+
     /// Copies text to memory that lives until clear() and does not move.
     [[nodiscard]] std::string_view keep(std::string_view text);
 
@@ -65,8 +70,9 @@ private:
 
 /// The draft as an HTTP/1.1 request head, empty line included. A protocol becomes Connection: upgrade and Upgrade.
 void append_http1_request(std::string& out, const Draft& draft);
-/// The draft as an HTTP/1.1 status line and fields, empty line included. `connection` is written as Connection unless
-/// empty ("close", "keep-alive", "upgrade").
-void append_http1_response(std::string& out, const Draft& draft, std::string_view connection);
+/// The draft as an HTTP/1.1 status line and fields, empty line included. `framing` is how the body is really sent (an
+/// HTTP/1.0 client takes no chunks); `connection` is written as Connection unless empty ("close", "keep-alive",
+/// "upgrade").
+void append_http1_response(std::string& out, const Draft& draft, const Framing& framing, std::string_view connection);
 
 }  // namespace plimsoll::http

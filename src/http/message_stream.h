@@ -35,6 +35,7 @@ struct Outgoing {
     std::string_view data{};
     bool last = false;                 ///< the message ends with this
     const Fields* trailers = nullptr;  ///< with `last`; what may be forwarded of them goes (HTTP/1.1: if chunked)
+    bool close = false;                ///< with an answer's head: the client is not to use this connection again
 };
 
 class MessageStream {
@@ -58,7 +59,8 @@ public:
     /// Errors: timeout (nobody takes it), reset, cancelled. After an error the stream can only be destroyed.
     [[nodiscard]] virtual async::Task<Result<void>> send(const Outgoing& what, async::Deadline deadline) = 0;
 
-    /// Breaks the exchange off so that the peer cannot take it for complete; wakes who waits with cancelled. Idempotent.
+    /// Breaks the exchange off so that the peer cannot take it for complete; wakes who waits with cancelled.
+    /// Idempotent.
     virtual void abort() = 0;
 };
 
@@ -89,8 +91,8 @@ private:
 /// take() and more(). Destroyed after both messages ended, its connection may be used again.
 class ClientStream : public MessageStream {
 public:
-    /// Waits for the head of the final answer; interim ones are skipped (a bounded number). Errors: timeout, reset (also
-    /// closed before a head), protocol, cancelled. Retry::yes when the peer surely did nothing with the request
+    /// Waits for the head of the final answer; interim ones are skipped (a bounded number). Errors: timeout, reset
+    /// (also closed before a head), protocol, cancelled. Retry::yes when the peer surely did nothing with the request
     /// (refused stream, GOAWAY before it, a kept connection that closed before a byte went out).
     [[nodiscard]] virtual async::Task<Result<void>> read_head(async::Deadline deadline) = 0;
     [[nodiscard]] virtual const ResponseHead& head() const = 0;

@@ -38,7 +38,8 @@ void fold_attempt(EndpointTally& endpoint, const Attempt& attempt) {
     switch (attempt.cause) {
         case Cause::connect_refused:
         case Cause::connect_failed:
-        case Cause::connect_timeout: ++endpoint.connect_failures; break;
+        case Cause::connect_timeout:
+        case Cause::upstream_tls: ++endpoint.connect_failures; break;
         case Cause::upstream_reset:
         case Cause::upstream_protocol:
         case Cause::upstream_truncated:
@@ -163,6 +164,12 @@ Tally& Tally::operator+=(const Tally& other) {
     shadow += other.shadow;
     connections_accepted += other.connections_accepted;
     connections_refused += other.connections_refused;
+    handshakes += other.handshakes;
+    handshake_failures += other.handshake_failures;
+    proxy_headers_refused += other.proxy_headers_refused;
+    http2_floods += other.http2_floods;
+    mirrored += other.mirrored;
+    mirrors_skipped += other.mirrors_skipped;
     recording_dropped += other.recording_dropped;
     log_dropped += other.log_dropped;
     return *this;

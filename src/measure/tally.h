@@ -89,6 +89,12 @@ struct Tally {
     ShadowTally shadow;
     std::uint64_t connections_accepted = 0;
     std::uint64_t connections_refused = 0;  ///< over a limit
+    std::uint64_t handshakes = 0;           ///< TLS with clients, failed ones too
+    std::uint64_t handshake_failures = 0;
+    std::uint64_t proxy_headers_refused = 0;  ///< connections that had to begin with a PROXY header and did not
+    std::uint64_t http2_floods = 0;           ///< connections ended for crossing a limit of HTTP/2
+    std::uint64_t mirrored = 0;               ///< requests copied to another pool
+    std::uint64_t mirrors_skipped = 0;        ///< not copied: too many under way, or the body was too large
     std::uint64_t recording_dropped = 0;    ///< outcomes that the recording had no room for
     std::uint64_t log_dropped = 0;
     Tally& operator+=(const Tally& other);  ///< gauges of `other` replace nothing: they add over workers

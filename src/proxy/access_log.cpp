@@ -25,12 +25,12 @@ void append_us(std::string& out, Duration d) {
 
 void key(std::string& out, std::string_view name) { out.append(",\"").append(name).append("\":"); }
 
-void append_attempts(std::string& out, const Outcome& outcome, const snapshot::Pool* pool) {
+void append_attempts(std::string& out, const Outcome& outcome, const Served& served) {
     out += '[';
     for (const Attempt& attempt : outcome.attempts()) {
         if (out.back() != '[') out += ',';
         out += "{\"endpoint\":";
-        append_json_string(out, endpoint_name(pool, attempt.endpoint));
+        append_json_string(out, served.endpoint_text(attempt.endpoint));
         key(out, "status");
         append_number(out, attempt.status);
         out.append(",\"cause\":\"").append(name(attempt.cause)).append("\"");
@@ -46,8 +46,8 @@ void append_attempts(std::string& out, const Outcome& outcome, const snapshot::P
 
 }  // namespace
 
-std::string_view endpoint_name(const snapshot::Pool* pool, EndpointId id) {
-    if (pool == nullptr) return {};
+std::string_view Served::endpoint_text(EndpointId id) const {
+    if (pool == nullptr) return endpoint_name;
     const auto found = std::ranges::find(pool->endpoints, id, &snapshot::Endpoint::id);
     return found == pool->endpoints.end() ? std::string_view{} : std::string_view(found->name);
 }
@@ -89,9 +89,11 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
     out.append(outcome.arm == Arm::active ? ",\"arm\":\"active\"" : ",\"arm\":\"candidate\"");
     key(out, "worker");
     append_number(out, outcome.worker.value);
-    text("route", served.route == nullptr ? std::string_view{} : std::string_view(served.route->name));
-    text("pool", served.pool == nullptr ? std::string_view{} : std::string_view(served.pool->name));
-    text("endpoint", endpoint_name(served.pool, outcome.endpoint()));
+    text("listener", outcome.listener);
+    out.append(",\"protocol\":\"").append(name(outcome.spoken)).append("\"");
+    text("route", served.route_text());
+    text("pool", served.pool_text());
+    text("endpoint", served.endpoint_text(outcome.endpoint()));
     key(out, "first_byte_us");
     append_us(out, outcome.first_byte);
     key(out, "total_us");
@@ -102,7 +104,7 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
     append_number(out, outcome.response_head_bytes + outcome.response_body_bytes);
     text("request_id", outcome.request_id);
     key(out, "attempts");
-    append_attempts(out, outcome, served.pool);
+    append_attempts(out, outcome, served);
     out.append("}\n");
 }
 

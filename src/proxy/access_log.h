@@ -16,15 +16,19 @@
 
 namespace plimsoll::proxy {
 
-/// What an outcome's ids are called, in the revision that served it; null = none.
+/// What an outcome's ids are called, in the revision that served it; null = none. A tunnel has let go of its revision
+/// and has names only.
 struct Served {
     const snapshot::Route* route = nullptr;
     const snapshot::Pool* pool = nullptr;
+    std::string_view route_name{}, pool_name{}, endpoint_name{};
+    [[nodiscard]] std::string_view route_text() const { return route != nullptr ? route->name : route_name; }
+    [[nodiscard]] std::string_view pool_text() const { return pool != nullptr ? pool->name : pool_name; }
+    /// O(endpoints of the pool).
+    [[nodiscard]] std::string_view endpoint_text(EndpointId id) const;
 };
 /// One line, with its newline, appended to `out`.
 void append_log_line(std::string& out, const Outcome& outcome, Timestamp started, const Served& served);
-/// Empty when the pool has no such endpoint. O(endpoints of the pool).
-[[nodiscard]] std::string_view endpoint_name(const snapshot::Pool* pool, EndpointId id);
 /// `text` as a JSON string with quotes. Bytes that are not ASCII are escaped one by one: a log must stay readable
 /// whatever a client sends.
 void append_json_string(std::string& out, std::string_view text);

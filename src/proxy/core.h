@@ -3,19 +3,23 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "async/scope.h"
+#include "balance/admission.h"
 #include "balance/balance.h"
 #include "base/random.h"
 #include "measure/tally.h"
 #include "net/network.h"
+#include "net/parking.h"
 #include "proxy/access_log.h"
 #include "proxy/buffer.h"
 #include "proxy/chain.h"
 #include "proxy/revision.h"
+#include "proxy/scratch.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -27,6 +31,9 @@ class Exchange;
 /// An address this worker listens on. Shared with its connections, which may outlive it.
 struct ListenerSlot {
     config::Listener settings;  ///< of the active revision, as of the last install
+    std::shared_ptr<const Prepared> prepared;  ///< the same revision's
+    std::size_t index = 0;                     ///< of this listener in it
+    [[nodiscard]] const PreparedListener& made() const { return prepared->listeners[index]; }
     std::unique_ptr<net::Listener> listener;
     std::size_t connections = 0;
     bool closing = false;  ///< no revision wants it any more: its connections close after their answer
@@ -36,7 +43,8 @@ struct Worker::Core {
     Core(net::Network& on, const WorkerSettings& given);
 
     // ---- worker.cpp: what control asks for ----
-    std::vector<std::string> install(snapshot::Resident resident);
+    std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> for_active,
+                                     std::shared_ptr<const Prepared> for_candidate);
     void open_listeners(std::vector<std::string>& failures);
     void close_listener(ListenerSlot& slot);
     void close_idle(const ListenerSlot* of);
@@ -50,8 +58,12 @@ struct Worker::Core {
     void observe(const Outcome& outcome, const Served& served);
     /// Passive health: one attempt has ended.
     void observe(const Attempt& attempt, const balance::PoolFacts& pool);
+    /// A request has left a pool: whoever waits for its place goes next.
+    void left(PoolId pool, const balance::LineFacts& facts);
+    /// Wakes those who may go now.
+    void call_waiting(PoolId pool, const balance::LineFacts& facts);
     /// In shadow: what the candidate would do with a request that the active revision serves.
-    void shadow(std::string_view host, std::string_view path, const snapshot::Route* active_route,
+    void shadow(const snapshot::RequestView& request, const snapshot::Route* active_route,
                 const snapshot::Pool* active_pool);
     [[nodiscard]] bool shadowing(Arm arm) const {
         return candidate != nullptr && resident.shadow && arm == Arm::active && now() < resident.lease;
@@ -68,6 +80,12 @@ struct Worker::Core {
     RevisionSlot* candidate = nullptr;
     std::vector<balance::EndpointState> endpoints;  ///< by EndpointId
     std::vector<balance::RetryBudget> budgets;      ///< by PoolId
+    std::vector<balance::Comparison> comparisons;   ///< by PoolId
+    struct Line {
+        balance::Line line;
+        std::map<std::uint64_t, net::Parking*> waiting;  ///< by ticket
+    };
+    std::vector<Line> lines;  ///< by PoolId
 
     std::vector<std::shared_ptr<ListenerSlot>> listeners;
     std::size_t connections = 0;
@@ -76,9 +94,13 @@ struct Worker::Core {
     bool cutting = false;  ///< the drain's deadline has passed
 
     Blocks blocks;
+    DraftPool drafts;
     Upstreams upstreams;
     Chain<Client> clients;
     Chain<Exchange> exchanges;
+
+    std::size_t mirrors = 0;  ///< copies of requests under way
+    http::Http2Counts http2_counts;  ///< of clients' connections
 
     measure::Tally tally;
     std::vector<Recorded> records;

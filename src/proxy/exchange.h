@@ -1,4 +1,5 @@
-// Exchange: one request and its answer. carry() is the table of steps; each step is a short function.
+// Exchange: one request and its answer, whatever HTTP is spoken on either side. carry() is the table of steps; each
+// step is a short function.
 // Thread rule: one worker.
 #pragma once
 
@@ -11,22 +12,26 @@
 
 #include "async/scope.h"
 #include "async/task.h"
+#include "balance/admission.h"
 #include "balance/balance.h"
 #include "base/outcome.h"
-#include "http/body.h"
+#include "http/message_stream.h"
 #include "proxy/client.h"
 #include "proxy/heads.h"
+#include "proxy/scratch.h"
+#include "proxy/true_client.h"
 #include "proxy/upstream.h"
 
 namespace plimsoll::proxy {
 
 class Exchange : public Linked<Exchange> {
 public:
-    explicit Exchange(Client& client);
+    /// `down` has a whole head and outlives this.
+    Exchange(Client& client, http::ServerStream& down, Instant started);
+    ~Exchange();
 
-    /// The whole request, from its head (client.parser has it) to its Outcome. True: the client's connection is ready
-    /// for the next one.
-    async::Task<bool> carry();
+    /// The whole request, from its head to its Outcome.
+    async::Task<void> carry();
 
     // For collect() and cut().
     [[nodiscard]] bool answered() const { return outcome_.status != 0; }
@@ -37,91 +42,145 @@ public:
     void cut();
 
 private:
-    // ---- before an endpoint is chosen (exchange.cpp) ----
+    // ---- before an endpoint is chosen (admit.cpp) ----
     void begin();
     void set_request_id();
-    /// False: the body that came with the head is refused; see own_status_.
-    bool take_body_start();
-    bool find_route();
+    /// None: go on to an endpoint. Else the request ends here; own_ says how.
+    async::Task<Cause> admit();
+    Cause take_body_start();
+    Cause find_route();
+    [[nodiscard]] snapshot::RequestView view() const;
+    Cause check_protocol();
+    Cause check_rate();
+    Cause rewrite();
+    void choose_pool();
+    Cause answer_of_route();
+    async::Task<Cause> inject_fault();
+
+    // ---- choosing an endpoint (choose.cpp) ----
+    /// With the pool's line before it.
+    async::Task<Cause> choose_first();
     bool choose_endpoint();
-    [[nodiscard]] bool is_limited() const;
+    bool choose_by_session();
+    [[nodiscard]] balance::Asked asked() const;
+    [[nodiscard]] std::optional<std::uint64_t> hash_key() const;
     [[nodiscard]] bool may_try_again(Cause cause);
-    void give_up_attempt(Cause cause);
+    void leave_line();
+    /// Of the pool; may move whenever a revision is installed.
+    [[nodiscard]] Worker::Core::Line& line() { return core_.lines[pool_->id.value]; }
 
     // ---- one attempt (attempt.cpp) ----
     async::Task<Cause> attempt();
     void begin_attempt();
     void end_attempt(Cause cause);
+    void give_up_attempt(Cause cause);
     async::Task<Cause> connect(bool fresh);
+    void draft_request();
     async::Task<Cause> send();
     async::Task<Cause> read_head();
     [[nodiscard]] bool stale() const;
+    [[nodiscard]] Duration total_time() const;
     [[nodiscard]] async::Deadline total_deadline() const;
     [[nodiscard]] async::Deadline head_deadline() const;
     [[nodiscard]] Cause late() const;
     [[nodiscard]] Cause broken(const Error& error) const;
     void drop_upstream();
+    void mirror();
 
     // ---- bodies (relay.cpp) ----
     async::Task<void> upload();
     void fail_upload(Cause cause, std::uint16_t status, std::string_view reason);
     [[nodiscard]] bool over_limit() const;
     async::Task<Cause> relay_answer();
-    async::Task<Cause> relay_body(const AnswerFraming& framing, std::uint16_t status);
-    void keep_or_close_upstream(Cause cause);
+    void draft_answer();
+    async::Task<Cause> relay_body();
+    [[nodiscard]] bool opens_tunnel() const;
+    async::Task<Cause> carry_tunnel();
+    /// One direction, until it ends (none) or fails.
+    async::Task<Cause> pump(http::MessageStream& from, http::MessageStream& to, std::uint64_t& bytes, Cause when_from,
+                            Cause when_to);
+    async::Task<void> pump_up();
+    /// Lets go of the revision: a tunnel outlives changes. Keeps the names for the log.
+    void unpin();
 
     // ---- the end (exchange.cpp) ----
     async::Task<Cause> answer_ourselves(Cause cause);
-    bool finish(Cause cause);
+    void finish(Cause cause);
 
-    /// Who asks: the peer, or whom a trusted peer names.
-    struct Asker {
-        std::string_view address;
-        std::uint64_t key;
+    /// Which own answer it shall be, when the cause alone does not say.
+    struct Own {
+        std::uint16_t status = 0;
+        std::string_view reason;
+        std::string_view body, content_type;  ///< of the route's own answer
+        std::string location, allow;
+        std::uint64_t retry_after_s = 0;
     };
-    static Asker asker(const Client& client);
+    /// What is left of the revision's words once a tunnel has let go of it.
+    struct Names {
+        std::string route, pool, endpoint;
+        std::string method, host, path, request_id;
+        Duration tunnel_idle{};
+    };
     static RevisionSlot& slot_for(Worker::Core& core, Arm arm);
     [[nodiscard]] const Attempt& last_attempt() const { return outcome_.attempt[outcome_.attempt_count - 1u]; }
     [[nodiscard]] Attempt& last_attempt() { return outcome_.attempt[outcome_.attempt_count - 1u]; }
     [[nodiscard]] balance::RetryBudget& budget() { return core_.budgets[pool_->id.value]; }
+    [[nodiscard]] const config::Listener& listener() const { return client_.slot->settings; }
+    [[nodiscard]] const snapshot::Actions& actions() const { return *route_->actions; }
 
     Client& client_;
+    http::ServerStream& down_;
     Worker::Core& core_;
     const http::RequestHead& head_;
-    Asker asker_;
+    /// Who asks: the peer, or whom trusted proxies name.
+    TrueClient asker_;
+    std::string asker_text_;
     /// The unit of a canary is the request (docs/decisions/0002): its key is a draw of ours, which no client can
     /// choose.
     std::uint64_t request_key_;
     Arm arm_;
-    Pinned pinned_;
+    std::optional<Pinned> pinned_;
+    Scratch scratch_;  ///< drafts, lent by the worker
     Outcome outcome_;
     std::array<char, 32> id_;  ///< storage of a generated request id
+    bool keep_tracestate_ = false;
 
     const snapshot::Route* route_ = nullptr;
     const snapshot::Pool* pool_ = nullptr;
-    std::size_t pool_at_ = 0;  ///< PoolIndex of it
+    const snapshot::Target* target_ = nullptr;
+    PoolIndex pool_at_;
     EndpointIndex chosen_;
     balance::Tried tried_;
+    std::string rewritten_;  ///< path, if the route rewrites it
+    bool is_rewritten_ = false;
+    std::string_view upgrade_to_;  ///< protocol that may be upgraded to, or empty
+    std::optional<EndpointId> session_;  ///< the endpoint that the client's cookie names
+    bool session_renew_ = false;
+    bool in_line_ = false;  ///< counted by the pool's line
+    balance::LineFacts line_facts_;
+    std::optional<Duration> grpc_timeout_;
+
     bool attempting_ = false;
     Instant attempt_started_;
-    std::unique_ptr<Upstream> upstream_;
-    std::uint64_t sent_before_ = 0;   ///< bytes that went over this connection before this request
-    std::uint64_t heard_before_ = 0;  ///< and came
-    bool sent_ = false;               ///< some byte of the request may have reached some endpoint
+    std::uint32_t others_ = 0;  ///< at the endpoint when this attempt began
+    std::unique_ptr<http::ClientStream> up_;
+    bool sent_ = false;          ///< some byte of the request may have reached some endpoint
+    bool sent_earlier_ = false;  ///< in an attempt before this one
+    bool unprocessed_ = false;   ///< the endpoint surely did nothing with this attempt
 
-    http::BodyDecoder body_;       ///< of the request
-    std::string_view body_start_;  ///< decoded, in client.in: what had come with the head
-    std::size_t consumed_ = 0;     ///< of client.in, by this request
-    bool body_read_on_ = false;    ///< more was read than body_start_: it cannot be sent again
+    http::BodyPiece first_;      ///< of the request's body: what had come with the head; can be sent again
+    bool body_ended_ = false;    ///< all of the request's body was taken from the client
+    bool body_read_on_ = false;  ///< more was taken than first_: it cannot be sent again
     bool continue_sent_ = false;
-    Buffer upload_in_;
     Instant sent_at_;                    ///< when the request was wholly sent; clocks for the answer run from then
     Cause upload_failed_ = Cause::none;  ///< the client's doing
-    std::uint16_t own_status_ = 0;       ///< what to answer for it
-    std::string_view own_reason_;
+    Own own_;
     bool uploading_ = false;
+    bool tunnel_ = false;
+    Instant last_byte_;                   ///< of a tunnel, either way
+    Cause tunnel_broken_ = Cause::none;   ///< why the client's direction ended early
+    std::unique_ptr<Names> names_;
 
-    bool keep_client_ = false;
     async::Scope scope_;  ///< last: holds upload()
 };
 

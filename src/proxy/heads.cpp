@@ -2,110 +2,145 @@
 
 #include <algorithm>
 
+#include "http/writer.h"
+
 namespace plimsoll::proxy {
 namespace {
 
 using http::Known;
 
 /// `name: existing..., added`.
-void append_list(std::string& out, const http::Fields& fields, Known known, std::string_view name, bool keep,
-                 std::string_view added) {
-    out.append(name).append(": ");
-    if (keep && fields.has(known)) {
-        for (const http::Header header : fields) {
-            if (header.known == known && !header.value.empty()) out.append(header.value).append(", ");
-        }
+void add_list(http::Draft& draft, const http::Fields& fields, Known known, std::string_view name, bool keep,
+              std::string_view added) {
+    if (!keep || !fields.has(known)) return draft.add(name, added);
+    std::string list;
+    for (const http::Header header : fields) {
+        if (header.known == known && !header.value.empty()) list.append(header.value).append(", ");
     }
-    out.append(added).append("\r\n");
+    draft.add(name, draft.keep(list.append(added)));
 }
 
-void append_forwarding(std::string& out, const http::RequestHead& head, const Forwarding& forwarding) {
+void add_forwarding(http::Draft& draft, const http::RequestHead& head, const Forwarding& forwarding) {
     const bool trust = forwarding.trust;
-    append_list(out, head.fields, Known::x_forwarded_for, "X-Forwarded-For", trust, forwarding.client);
+    const std::string_view scheme = forwarding.tls ? "https" : "http";
+    add_list(draft, head.fields, Known::x_forwarded_for, "X-Forwarded-For", trust, forwarding.peer);
     const auto once = [&](Known known, std::string_view name, std::string_view ours) {
         const std::string_view theirs = trust ? head.fields.get(known) : std::string_view{};
-        out.append(name).append(": ").append(theirs.empty() ? ours : theirs).append("\r\n");
+        draft.add(name, theirs.empty() ? ours : theirs);
     };
-    once(Known::x_forwarded_proto, "X-Forwarded-Proto", "http");
+    once(Known::x_forwarded_proto, "X-Forwarded-Proto", scheme);
     if (!head.authority().empty()) once(Known::x_forwarded_host, "X-Forwarded-Host", head.authority());
-    const bool ipv6 = forwarding.client.find(':') != std::string_view::npos;
-    std::string_view open = ipv6 ? "for=\"[" : "for=";
-    out.append("Forwarded: ");
-    if (trust && head.fields.has(Known::forwarded)) {
-        for (const http::Header header : head.fields) {
-            if (header.known == Known::forwarded && !header.value.empty()) out.append(header.value).append(", ");
-        }
+    std::string element(forwarding.element);
+    if (!head.authority().empty()) element.append(";host=\"").append(head.authority()).append("\"");
+    element.append(";proto=").append(scheme);
+    add_list(draft, head.fields, Known::forwarded, "Forwarded", trust, draft.keep(element));
+}
+
+/// Path and query in one piece: as they lie in the request if nothing was rewritten.
+std::string_view target_of(http::Draft& draft, const http::RequestHead& head, std::string_view rewritten) {
+    const std::string_view path = rewritten.empty() ? head.path() : rewritten;
+    if (!head.has_query) return path;
+    const std::string_view query = head.query();
+    if (rewritten.empty() && path.data() + path.size() + 1 == query.data()) {
+        return {path.data(), path.size() + 1 + query.size()};
     }
-    out.append(open).append(forwarding.client).append(ipv6 ? "]\"" : "");
-    if (!head.authority().empty()) out.append(";host=\"").append(head.authority()).append("\"");
-    out.append(";proto=http\r\n");
+    return draft.keep(std::string(path).append("?").append(query));
 }
 
 }  // namespace
 
-void append_upstream_head(std::string& out, const http::RequestHead& head, const Forwarding& forwarding) {
-    constexpr std::uint64_t ours = http::drop(Known::x_forwarded_for) | http::drop(Known::x_forwarded_proto) |
-                                   http::drop(Known::x_forwarded_host) | http::drop(Known::x_forwarded_port) |
-                                   http::drop(Known::x_real_ip) | http::drop(Known::forwarded) |
-                                   http::drop(Known::x_request_id) | http::drop(Known::expect) |
-                                   http::drop(Known::transfer_encoding);
-    http::HeadWriter writer(out);
-    writer.request_line(head);
-    writer.field("Host", head.authority().empty() ? forwarding.fallback_host : head.authority());
-    writer.forward(head.fields, ours);
-    append_forwarding(out, head, forwarding);
-    out.append("X-Request-Id: ").append(forwarding.request_id).append("\r\n");
-    writer.framing(head.framing);
-    writer.end();
-}
-
-AnswerFraming answer_framing(const http::RequestHead& request, const http::ResponseHead& answer, bool may_keep) {
-    AnswerFraming out{answer.framing, may_keep && request.keep_alive};
-    using Kind = http::Framing::Kind;
-    if (answer.framing.kind != Kind::chunked && answer.framing.kind != Kind::until_close) return out;
-    if (request.minor_version >= 1) {
-        out.framing = {Kind::chunked, 0};
-    } else {
-        out.framing = {Kind::until_close, 0};
-        out.keep_alive = false;
+void draft_upstream(http::Draft& draft, const http::RequestHead& head, const Forwarding& forwarding) {
+    std::uint64_t ours = http::drop(Known::x_forwarded_for) | http::drop(Known::x_forwarded_proto) |
+                         http::drop(Known::x_forwarded_host) | http::drop(Known::x_forwarded_port) |
+                         http::drop(Known::x_real_ip) | http::drop(Known::forwarded) |
+                         http::drop(Known::x_request_id) | http::drop(Known::expect) |
+                         http::drop(Known::transfer_encoding);
+    if (forwarding.own_trace) ours |= http::drop(Known::traceparent);
+    if (forwarding.own_trace && !forwarding.keep_tracestate) ours |= http::drop(Known::tracestate);
+    draft.clear();
+    draft.method = head.method_text();
+    draft.scheme = forwarding.tls ? "https" : "http";
+    draft.authority = !forwarding.host.empty()    ? forwarding.host
+                      : head.authority().empty() ? forwarding.fallback_host
+                                                 : head.authority();
+    const bool tunnel = head.method == http::Method::connect && forwarding.protocol.empty();
+    if (!tunnel) draft.target = target_of(draft, head, forwarding.path);
+    if (!forwarding.protocol.empty()) {
+        draft.method = "CONNECT";
+        draft.protocol = forwarding.protocol;
     }
-    return out;
+    draft.forward(head.fields, ours);
+    add_forwarding(draft, head, forwarding);
+    draft.add("X-Request-Id", forwarding.request_id);
+    draft.framing = head.framing;
 }
 
-void append_client_head(std::string& out, const http::RequestHead& request, const http::ResponseHead& answer,
-                        const AnswerFraming& framing) {
-    http::HeadWriter writer(out);
-    writer.status_line(answer.status, answer.reason());
-    writer.forward(answer.fields, http::drop(Known::transfer_encoding));
-    if (answer.framing.kind == http::Framing::Kind::none && answer.fields.has(Known::content_length) &&
-        answer.status >= 200 && answer.status != 204) {
+void draft_client(http::Draft& draft, const http::RequestHead& request, const http::ResponseHead& answer) {
+    draft.clear();
+    draft.status = answer.status;
+    draft.reason = answer.reason();
+    draft.forward(answer.fields, http::drop(Known::transfer_encoding));
+    draft.framing = answer.framing;
+    if (answer.framing.kind == http::Framing::Kind::until_close) {
+        draft.framing = {http::Framing::Kind::chunked, 0};
+    } else if (answer.framing.kind == http::Framing::Kind::none && answer.fields.has(Known::content_length) &&
+               answer.status >= 200 && answer.status != 204) {
         // An answer to HEAD, or 304: the length of what was not sent (RFC 9110 8.6).
         const http::Number length = http::parse_decimal(answer.fields.get(Known::content_length));
-        if (length.ok) writer.field("Content-Length", length.value);
+        if (length.ok && (request.method == http::Method::head || answer.status == 304)) {
+            draft.add("Content-Length", length.value);
+        }
     }
-    writer.framing(framing.framing);
-    if (!framing.keep_alive) {
-        out.append("Connection: close\r\n");
-    } else if (request.minor_version == 0) {
-        out.append("Connection: keep-alive\r\n");
-    }
-    writer.end();
 }
 
-void append_own_answer(std::string& out, const OwnAnswer& answer) {
-    std::string body;
-    body.append(name(answer.cause)).append(": ").append(answer.reason).append("\n");
-    http::HeadWriter writer(out);
-    writer.status_line(answer.status).field("Content-Type", "text/plain; charset=utf-8");
-    writer.field("X-Plimsoll-Cause", name(answer.cause));
-    writer.framing({http::Framing::Kind::length, body.size()});
-    if (!answer.keep_alive) {
-        writer.field("Connection", "close");
-    } else if (answer.http10) {
-        writer.field("Connection", "keep-alive");
+/// What says how long a message is and whose connection it is on: not a route's to change.
+bool is_ours(std::string_view name) {
+    switch (http::classify(name)) {
+        case Known::host:
+        case Known::content_length:
+        case Known::transfer_encoding:
+        case Known::connection:
+        case Known::upgrade:
+        case Known::keep_alive:
+        case Known::te:
+        case Known::trailer: return true;
+        default: return false;
     }
-    writer.end();
-    if (!answer.head_only) out.append(body);
+}
+
+void apply(http::Draft& draft, const snapshot::HeaderEdit& edit) {
+    for (const std::string& name : edit.remove) {
+        if (!is_ours(name)) draft.remove(name);
+    }
+    for (const snapshot::HeaderLine& line : edit.set) {
+        if (!is_ours(line.name)) draft.set(line.name, line.value);
+    }
+    for (const snapshot::HeaderLine& line : edit.add) {
+        if (!is_ours(line.name)) draft.add(line.name, line.value);
+    }
+}
+
+void draft_own_answer(http::Draft& draft, const OwnAnswer& answer) {
+    draft.clear();
+    draft.status = answer.status;
+    draft.add("Content-Type", answer.page != nullptr ? std::string_view(answer.page->content_type)
+                                                     : std::string_view("text/plain; charset=utf-8"));
+    if (answer.cause != Cause::none) draft.add("X-Plimsoll-Cause", name(answer.cause));
+    std::size_t length = answer.page != nullptr ? answer.page->body.size() : 0;
+    if (answer.page == nullptr) {
+        std::string text;
+        append_own_text(text, answer.cause, answer.reason);
+        length = text.size();
+    }
+    if (answer.head_only) {
+        draft.add("Content-Length", length);
+    } else {
+        draft.framing = {http::Framing::Kind::length, length};
+    }
+}
+
+void append_own_text(std::string& out, Cause cause, std::string_view reason) {
+    out.append(name(cause)).append(": ").append(reason).append("\n");
 }
 
 std::uint16_t status_of(Cause cause) {
@@ -115,18 +150,27 @@ std::uint16_t status_of(Cause cause) {
         case Cause::client_closed: return 400;
         case Cause::client_timeout: return 408;
         case Cause::no_route: return 404;
+        case Cause::not_allowed: return 405;
+        case Cause::misdirected: return 421;
+        case Cause::rate_limited: return 429;
         case Cause::no_endpoint:
         case Cause::limited:
+        case Cause::queue_full:
+        case Cause::queue_timeout:
+        case Cause::overloaded:
+        case Cause::fault_injected:
         case Cause::shutting_down: return 503;
         case Cause::internal: return 500;
         case Cause::total_timeout:
         case Cause::connect_timeout:
         case Cause::try_timeout:
+        case Cause::tunnel_idle:
         case Cause::upstream_idle: return 504;
         case Cause::connect_refused:
         case Cause::connect_failed:
         case Cause::upstream_reset:
         case Cause::upstream_protocol:
+        case Cause::upstream_tls:
         case Cause::upstream_truncated: return 502;
     }
     return 500;
@@ -138,19 +182,6 @@ bool is_sane_request_id(std::string_view id) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                std::string_view("._-:=+/").find(c) != std::string_view::npos;
     });
-}
-
-std::string_view last_forwarded_for(const http::Fields& fields) {
-    std::string_view last;
-    if (!fields.has(Known::x_forwarded_for)) return last;
-    for (const http::Header header : fields) {
-        if (header.known != Known::x_forwarded_for) continue;
-        std::string_view list = header.value;
-        for (std::string_view each = http::next_element(list); !each.empty(); each = http::next_element(list)) {
-            last = each;
-        }
-    }
-    return last;
 }
 
 }  // namespace plimsoll::proxy

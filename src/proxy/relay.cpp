@@ -1,53 +1,28 @@
-// Bodies of an exchange: the client's to the endpoint, the endpoint's to the client, both at once if need be. Each is
-// pulled: what the taker does not take is not read.
-#include <array>
+// Bodies of an exchange: the client's to the endpoint, the endpoint's to the client, both at once if need be; and
+// tunnels. Each is pulled: what the taker does not take is not read.
+#include <algorithm>
 
-#include "proxy/body_part.h"
 #include "proxy/exchange.h"
+#include "proxy/websocket.h"
 
 namespace plimsoll::proxy {
 
 using async::Deadline;
 using async::Task;
 
-namespace {
-
-/// One step of a body with its framing around it, for one gathered write.
-class Framed {
-public:
-    Framed(std::string_view before, std::string_view data, bool chunked, bool last)
-        : pieces_{before, {}, data, {}, {}} {
-        if (chunked && !data.empty()) {
-            pieces_[1] = size_.emplace(data.size()).view();
-            pieces_[3] = http::chunk_end;
-        }
-        if (chunked && last) pieces_[4] = http::last_chunk;
-    }
-    Framed(const Framed&) = delete;
-    [[nodiscard]] std::span<const std::string_view> pieces() const { return pieces_; }
-
-private:
-    std::optional<http::ChunkHead> size_;
-    std::array<std::string_view, 5> pieces_;
-};
-
-}  // namespace
-
 void Exchange::fail_upload(Cause cause, std::uint16_t status, std::string_view reason) {
     upload_failed_ = cause;
-    own_status_ = status;
-    own_reason_ = reason;
-    upstream_->stream->abort();  // wakes whoever waits for the answer
+    own_.status = status;
+    own_.reason = reason;
+    up_->abort();  // wakes whoever waits for the answer
 }
 
 /// Runs beside the wait for the answer. Ends when the body has ended, the client fails, or the endpoint takes no more.
 Task<void> Exchange::upload() {
-    const bool chunked = head_.framing.kind == http::Framing::Kind::chunked;
-    while (!body_.ended()) {
-        const Deadline slow = Deadline::after(core_.now(), client_.slot->settings.body_idle_timeout);
-        const Result<std::size_t> n = co_await client_.stream->read(upload_in_.room(), slow);
-        if (!n || *n == 0) {
-            const bool late = !n && n.error().code == Code::timeout;
+    while (!body_ended_) {
+        const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
+        if (const Result<void> more = co_await down_.more(slow); !more) {
+            const bool late = more.error().code == Code::timeout;
             fail_upload(late            ? Cause::client_timeout
                         : core_.cutting ? Cause::shutting_down
                                         : Cause::client_closed,
@@ -55,95 +30,196 @@ Task<void> Exchange::upload() {
             break;
         }
         body_read_on_ = true;
-        upload_in_.produced(*n);
-        const BodyPart part = decode_part(body_, upload_in_);
-        outcome_.request_body_bytes += part.data.size();
-        if (part.refused) {
-            fail_upload(Cause::bad_request, body_.refusal().status, body_.refusal().reason);
+        const http::BodyPiece piece = down_.take();
+        body_ended_ = piece.ended;
+        outcome_.request_body_bytes += piece.data.size();
+        if (piece.refusal.status != 0) {
+            fail_upload(Cause::bad_request, piece.refusal.status, piece.refusal.reason);
             break;
         }
         if (over_limit()) {
             fail_upload(Cause::bad_request, 413, "the request's body is larger than this listener takes");
             break;
         }
-        const Framed framed({}, part.data, chunked, body_.ended());
+        if (piece.data.empty() && !piece.ended) continue;
         const Deadline stalled = Deadline::after(core_.now(), pool_->timeouts.idle);
-        const Result<void> sent = co_await upstream_->stream->write_all(framed.pieces(), stalled);
-        if (!sent) {
+        const bool trailers = down_.version() == http::Version::http2 && up_->version() == http::Version::http2;
+        const http::Outgoing out{
+            .data = piece.data, .last = piece.ended, .trailers = trailers ? &down_.trailers() : nullptr};
+        if (const Result<void> sent = co_await up_->send(out, stalled); !sent) {
             // Reset: perhaps behind an early answer, which the other side of this exchange is reading.
             if (sent.error().code == Code::timeout) fail_upload(Cause::upstream_idle, 0, {});
             break;
         }
     }
-    if (body_.ended()) sent_at_ = core_.now();
+    if (body_ended_) sent_at_ = core_.now();
     uploading_ = false;
 }
 
+void Exchange::draft_answer() {
+    http::Draft& draft = scratch_.down();
+    draft_client(draft, head_, up_->head());
+    if (opens_tunnel()) {
+        draft.framing = {};
+        if (down_.version() == http::Version::http2 || upgrade_to_.empty()) {
+            draft.status = 200;
+            draft.reason = {};
+            draft.remove("Sec-WebSocket-Accept");
+        } else {
+            draft.status = 101;
+            draft.reason = {};
+            draft.add("Upgrade", upgrade_to_);
+            if (up_->head().status != 101) {
+                const std::string accept = websocket_accept(head_.fields.get("sec-websocket-key"));
+                draft.set("Sec-WebSocket-Accept", draft.keep(accept));
+            }
+        }
+    }
+    apply(draft, actions().response_headers);
+    const auto& sessions = pinned_->slot().prepared->pools[pool_at_.value].sessions;
+    if (sessions != nullptr && (session_ != last_attempt().endpoint || session_renew_)) {
+        const auto cookie =
+            sessions->set_cookie(last_attempt().endpoint, core_.network.wall(), client_.tls != nullptr);
+        if (cookie) draft.add("Set-Cookie", draft.keep(*cookie));
+    }
+}
+
 Task<Cause> Exchange::relay_answer() {
-    const http::ResponseHead& answer = upstream_->parser.head();
-    const bool body_taken = body_.ended() && !uploading_;
-    const AnswerFraming framing = answer_framing(head_, answer, body_taken && !client_.closing());
-    client_.out.clear();
-    append_client_head(client_.out, head_, answer, framing);
-    upstream_->in.consume(answer.bytes);
-    const Cause cause = co_await relay_body(framing, answer.status);
+    if (last_attempt().status == 503) {
+        balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
+        if (const auto after = balance::retry_after(up_->head().fields.get(http::Known::retry_after),
+                                                    core_.network.wall())) {
+            (void)balance::hold_back(state, 503, *after, pool_->facts.ejection, pool_->facts.members.size(),
+                                     balance::count_out(pool_->facts, core_.endpoints, core_.now()), core_.now());
+        }
+    }
+    draft_answer();
+    const bool tunnel = opens_tunnel();
+    const Cause cause = co_await (tunnel ? carry_tunnel() : relay_body());
     if (cause != Cause::none && !answered() && cause != Cause::client_closed && cause != Cause::client_timeout) {
         co_return cause;  // nothing of it was sent: we can still answer ourselves
     }
-    keep_client_ = cause == Cause::none && framing.keep_alive;
-    if (cause != Cause::none) client_.stream->abort();  // a cut answer must not look like a whole one
-    keep_or_close_upstream(cause);
+    if (cause != Cause::none) down_.abort();  // a cut answer must not look like a whole one
+    scope_.cancel();
+    uploading_ = false;
+    up_.reset();  // gives the connection back if neither side owes the other anything on it
     end_attempt(cause);
     co_return cause;
 }
 
-Task<Cause> Exchange::relay_body(const AnswerFraming& framing, std::uint16_t status) {
-    const bool chunked = framing.framing.kind == http::Framing::Kind::chunked;
-    Upstream& upstream = *upstream_;
-    http::BodyDecoder body(upstream.parser.head().framing);
-    std::string_view head = client_.out;
+Task<Cause> Exchange::relay_body() {
+    const http::Draft* head = &scratch_.down();
+    const bool both = down_.version() == http::Version::http2 && up_->version() == http::Version::http2;
     for (;;) {
-        const BodyPart part = decode_part(body, upstream.in);
-        if (part.refused) co_return answered() ? Cause::upstream_truncated : Cause::upstream_protocol;
-        const Framed framed(head, part.data, chunked, body.ended());
-        const Deadline slow = Deadline::after(core_.now(), client_.slot->settings.body_idle_timeout);
-        const Result<void> sent = co_await client_.stream->write_all(framed.pieces(), slow);
-        if (!sent) {
-            if (core_.cutting) co_return Cause::shutting_down;
-            co_return sent.error().code == Code::timeout ? Cause::client_timeout : Cause::client_closed;
+        const http::BodyPiece piece = up_->take();
+        if (piece.refusal.status != 0) co_return answered() ? Cause::upstream_truncated : Cause::upstream_protocol;
+        if (head != nullptr || !piece.data.empty() || piece.ended) {
+            const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
+            const http::Outgoing out{.head = head,
+                                     .data = piece.data,
+                                     .last = piece.ended,
+                                     .trailers = both ? &up_->trailers() : nullptr};
+            if (const Result<void> sent = co_await down_.send(out, slow); !sent) {
+                if (core_.cutting) co_return Cause::shutting_down;
+                co_return sent.error().code == Code::timeout ? Cause::client_timeout : Cause::client_closed;
+            }
         }
-        if (!head.empty()) {
-            outcome_.status = status;
+        if (head != nullptr) {
+            outcome_.status = head->status;
             outcome_.first_byte = core_.now() - outcome_.started;
-            outcome_.response_head_bytes = static_cast<std::uint32_t>(head.size());
-            head = {};
+            outcome_.response_head_bytes = static_cast<std::uint32_t>(head->bytes());
+            head = nullptr;
         }
-        outcome_.response_body_bytes += part.data.size();
-        if (body.ended()) co_return Cause::none;
+        outcome_.response_body_bytes += piece.data.size();
+        if (piece.ended) co_return Cause::none;
         const Deadline stalled = Deadline::after(core_.now(), pool_->timeouts.idle);
-        const Result<std::size_t> n = co_await upstream.stream->read(upstream.in.room(), stalled);
-        if (!n) {
+        if (const Result<void> more = co_await up_->more(stalled); !more) {
             if (upload_failed_ != Cause::none) co_return upload_failed_;
             if (core_.cutting) co_return Cause::shutting_down;
-            co_return n.error().code == Code::timeout ? Cause::upstream_idle : Cause::upstream_truncated;
+            if (down_.gone()) co_return Cause::client_closed;
+            co_return more.error().code == Code::timeout ? Cause::upstream_idle : Cause::upstream_truncated;
         }
-        upstream.in.produced(*n);
-        if (*n == 0 && !body.finish()) co_return Cause::upstream_truncated;
     }
 }
 
-/// A connection is kept if neither side owes the other anything on it.
-void Exchange::keep_or_close_upstream(Cause cause) {
-    const bool clean = cause == Cause::none && body_.ended() && !uploading_ && upstream_->in.empty() &&
-                       upstream_->parser.head().keep_alive && upstream_->stream->quiet();
-    scope_.cancel();
-    uploading_ = false;
-    const config::PoolLimits& limits = pool_->limits;
-    if (clean && limits.keepalive_idle > Duration{}) {
-        const Instant until = Deadline::after(core_.now(), limits.keepalive_idle).at;
-        core_.upstreams.keep(std::move(upstream_), limits.idle_connections_per_endpoint, until);
+// ---- tunnels -------------------------------------------------------------------------------------------------------
+
+/// The endpoint agreed to another protocol that was asked for, or CONNECT has reached it.
+bool Exchange::opens_tunnel() const {
+    const std::uint16_t status = up_->head().status;
+    if (status == 101) return true;
+    const bool ok = status >= 200 && status < 300;
+    if (head_.method == http::Method::connect && upgrade_to_.empty()) return ok;
+    return ok && !upgrade_to_.empty() && up_->version() == http::Version::http2;
+}
+
+void Exchange::unpin() {
+    names_ = std::make_unique<Names>();
+    names_->route = route_->name;
+    names_->pool = pool_->name;
+    names_->endpoint = pool_->endpoints[chosen_.value].name;
+    names_->tunnel_idle = pool_->timeouts.tunnel_idle;
+    // The head's memory is given back as well.
+    outcome_.method = names_->method = outcome_.method;
+    outcome_.host = names_->host = outcome_.host;
+    outcome_.path = names_->path = outcome_.path;
+    outcome_.request_id = names_->request_id = outcome_.request_id;
+    route_ = nullptr;
+    pool_ = nullptr;
+    target_ = nullptr;
+    pinned_.reset();
+}
+
+Task<Cause> Exchange::pump(http::MessageStream& from, http::MessageStream& to, std::uint64_t& bytes, Cause when_from,
+                           Cause when_to) {
+    for (;;) {
+        const http::BodyPiece piece = from.take();
+        if (piece.refusal.status != 0) co_return when_from;
+        if (!piece.data.empty() || piece.ended) {
+            last_byte_ = core_.now();
+            bytes += piece.data.size();
+            const Deadline stalled = Deadline::after(core_.now(), names_->tunnel_idle);
+            if (!co_await to.send({.data = piece.data, .last = piece.ended}, stalled)) co_return when_to;
+        }
+        if (piece.ended) co_return Cause::none;
+        const Result<void> more = co_await from.more(Deadline::after(last_byte_, names_->tunnel_idle));
+        if (more) continue;
+        if (more.error().code != Code::timeout) co_return when_from;
+        if (core_.now() - last_byte_ >= names_->tunnel_idle) co_return Cause::tunnel_idle;
     }
-    upstream_.reset();
+}
+
+/// The client's direction, beside the endpoint's. A client that ends its side may still be answered.
+Task<void> Exchange::pump_up() {
+    tunnel_broken_ = co_await pump(down_, *up_, outcome_.request_body_bytes, Cause::client_closed,
+                                   Cause::upstream_truncated);
+    if (tunnel_broken_ != Cause::none) up_->abort();  // wakes the other direction
+}
+
+Task<Cause> Exchange::carry_tunnel() {
+    http::Draft& head = scratch_.down();
+    const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
+    if (!co_await down_.send({.head = &head}, slow)) co_return Cause::client_closed;
+    outcome_.status = head.status;
+    outcome_.first_byte = core_.now() - outcome_.started;
+    outcome_.response_head_bytes = static_cast<std::uint32_t>(head.bytes());
+    outcome_.tunnel = true;
+    last_byte_ = core_.now();
+    // What the attempt teaches is known now; the tunnel itself may live for days and over many revisions.
+    balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
+    balance::learn(state, pool_->facts, last_attempt(), last_attempt().first_byte, others_, core_.now());
+    core_.observe(last_attempt(), pool_->facts);
+    unpin();
+    scope_.spawn(pump_up());
+    const Cause down = co_await pump(*up_, down_, outcome_.response_body_bytes, Cause::upstream_truncated,
+                                     Cause::client_closed);
+    if (tunnel_broken_ != Cause::none) co_return tunnel_broken_;
+    if (core_.cutting) co_return Cause::shutting_down;
+    if (down != Cause::none) co_return down;
+    // The endpoint has ended its side: the client gets a while to end its own.
+    names_->tunnel_idle = std::min(names_->tunnel_idle, listener().body_idle_timeout);
+    co_await scope_.join();
+    co_return tunnel_broken_ == Cause::tunnel_idle ? Cause::none : tunnel_broken_;
 }
 
 }  // namespace plimsoll::proxy

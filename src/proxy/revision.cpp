@@ -19,22 +19,18 @@ balance::Cursor cursor_for(const snapshot::Pool& pool, const RevisionSlot* from,
 
 }  // namespace
 
-RevisionSlot& Revisions::hold(std::shared_ptr<const snapshot::Snapshot> snapshot, const RevisionSlot* from,
-                              Random& random) {
+RevisionSlot& Revisions::hold(std::shared_ptr<const Prepared> prepared, const RevisionSlot* from, Random& random) {
     for (const auto& slot : slots_) {
-        if (slot->snapshot == snapshot) return *slot;
+        if (slot->snapshot != prepared->snapshot) continue;
+        slot->prepared = std::move(prepared);  // its certificates may be newer
+        return *slot;
     }
     auto slot = std::make_unique<RevisionSlot>();
-    for (const snapshot::Pool& pool : snapshot->pools) {
+    for (const snapshot::Pool& pool : prepared->snapshot->pools) {
         slot->cursors.push_back(cursor_for(pool, from, random));
-        std::vector<net::Address>& addresses = slot->addresses.emplace_back();
-        for (const snapshot::Endpoint& endpoint : pool.endpoints) {
-            // A literal by config's rules; an address of family none fails to connect, and says so.
-            addresses.push_back(
-                net::Address::ip(endpoint.address.host, endpoint.address.port).value_or(net::Address{}));
-        }
     }
-    slot->snapshot = std::move(snapshot);
+    slot->snapshot = prepared->snapshot;
+    slot->prepared = std::move(prepared);
     return *slots_.emplace_back(std::move(slot));
 }
 

@@ -8,7 +8,7 @@
 
 #include "balance/balance.h"
 #include "base/random.h"
-#include "net/address.h"
+#include "proxy/prepared.h"
 #include "snapshot/snapshot.h"
 
 namespace plimsoll::proxy {
@@ -16,8 +16,8 @@ namespace plimsoll::proxy {
 /// One snapshot on one worker.
 struct RevisionSlot {
     std::shared_ptr<const snapshot::Snapshot> snapshot;
-    std::vector<balance::Cursor> cursors;              ///< by PoolIndex
-    std::vector<std::vector<net::Address>> addresses;  ///< by PoolIndex, EndpointIndex
+    std::shared_ptr<const Prepared> prepared;
+    std::vector<balance::Cursor> cursors;  ///< by PoolIndex
     std::size_t in_flight = 0;
     bool resident = false;
 };
@@ -26,7 +26,7 @@ struct RevisionSlot {
 class Revisions {
 public:
     /// The slot of this snapshot; made if need be, its cursors carried over from `from` by pool identity.
-    RevisionSlot& hold(std::shared_ptr<const snapshot::Snapshot> snapshot, const RevisionSlot* from, Random& random);
+    RevisionSlot& hold(std::shared_ptr<const Prepared> prepared, const RevisionSlot* from, Random& random);
     /// Only these are resident from now on (null = none); others go when nobody pins them.
     void set_resident(const RevisionSlot* active, const RevisionSlot* candidate);
     void unpin(RevisionSlot& slot);

@@ -35,16 +35,28 @@ T& grown(std::vector<T>& vector, std::size_t at) {
 }  // namespace
 
 Worker::Core::Core(net::Network& on, const WorkerSettings& given)
-    : network(on), settings(given), random(given.seed), collected(on.now()), log(given.log_sink) {}
+    : network(on),
+      settings(given),
+      random(given.seed),
+      upstreams(on, blocks),
+      collected(on.now()),
+      log(given.log_sink) {
+    if (settings.rates == nullptr) settings.rates = std::make_shared<RateTable>();
+}
 
 // ---- what control asks for -----------------------------------------------------------------------------------------
 
-std::vector<std::string> Worker::Core::install(snapshot::Resident next) {
+std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::shared_ptr<const Prepared> for_active,
+                                               std::shared_ptr<const Prepared> for_candidate) {
     PLIMSOLL_ENSURE(next.active != nullptr, "a worker without an active revision");
     const RevisionSlot* before = active;
-    RevisionSlot& new_active = revisions.hold(next.active, before, random);
+    if (for_active == nullptr) for_active = prepare(next.active);
+    RevisionSlot& new_active = revisions.hold(std::move(for_active), before, random);
     RevisionSlot* new_candidate = nullptr;
-    if (next.candidate != nullptr) new_candidate = &revisions.hold(next.candidate, &new_active, random);
+    if (next.candidate != nullptr) {
+        if (for_candidate == nullptr) for_candidate = prepare(next.candidate);
+        new_candidate = &revisions.hold(std::move(for_candidate), &new_active, random);
+    }
     resident = std::move(next);
     active = &new_active;
     candidate = new_candidate;
@@ -56,12 +68,17 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next) {
         const snapshot::Snapshot& snapshot = *slot->snapshot;
         endpoints.resize(std::max<std::size_t>(endpoints.size(), snapshot.endpoint_ids));
         budgets.resize(std::max<std::size_t>(budgets.size(), snapshot.pool_ids));
+        comparisons.resize(budgets.size());
+        lines.resize(budgets.size());
         served.resize(endpoints.size());
         for (const snapshot::Pool& pool : snapshot.pools) {
             for (const snapshot::Endpoint& endpoint : pool.endpoints) served[endpoint.id.value] = true;
         }
     }
     upstreams.serve(std::move(served));
+    for (const snapshot::Pool& pool : active->snapshot->pools) {  // limits may have grown
+        call_waiting(pool.id, {pool.part.max_in_flight, pool.part.queue, pool.limits.queue_timeout});
+    }
     std::vector<std::string> failures;
     open_listeners(failures);
     if (std::string failure = log.open(active->snapshot->access_log); !failure.empty()) {
@@ -72,27 +89,46 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next) {
 
 void Worker::Core::open_listeners(std::vector<std::string>& failures) {
     if (draining) return;
-    std::vector<config::Listener> wanted = active->snapshot->listeners;
-    if (candidate != nullptr && !resident.shadow) {
-        for (const config::Listener& listener : candidate->snapshot->listeners) {
-            if (std::ranges::find(wanted, listener.address, &config::Listener::address) == wanted.end()) {
-                wanted.push_back(listener);
-            }
+    struct Wanted {
+        const config::Listener* listener;
+        const RevisionSlot* of;
+        std::size_t index;
+    };
+    std::vector<Wanted> wanted;
+    const auto at = [&](const config::Address& address) {
+        return std::ranges::find_if(wanted, [&](const Wanted& each) { return each.listener->address == address; });
+    };
+    const auto want = [&](const RevisionSlot& of) {
+        const auto& all = of.snapshot->listeners;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            if (at(all[i].address) == wanted.end()) wanted.push_back({&all[i], &of, i});
         }
-    }
+    };
+    want(*active);
+    if (candidate != nullptr && !resident.shadow) want(*candidate);
+    const auto take_over = [](ListenerSlot& slot, const Wanted& from) {
+        slot.settings = *from.listener;
+        slot.prepared = from.of->prepared;
+        slot.index = from.index;
+    };
     std::vector<std::shared_ptr<ListenerSlot>> kept;
     for (const std::shared_ptr<ListenerSlot>& slot : listeners) {
-        const auto found = std::ranges::find(wanted, slot->settings.address, &config::Listener::address);
+        const auto found = at(slot->settings.address);
         if (found == wanted.end()) {
             close_listener(*slot);
             continue;
         }
-        slot->settings = *found;
+        take_over(*slot, *found);
         wanted.erase(found);
         kept.push_back(slot);
     }
     listeners = std::move(kept);
-    for (const config::Listener& listener : wanted) {
+    for (const Wanted& each : wanted) {
+        const config::Listener& listener = *each.listener;
+        if (listener.tls && each.of->prepared->listeners[each.index].tls == nullptr) {
+            failures.push_back("listener " + listener.name + ": its certificates are not loaded");
+            continue;
+        }
         const auto address = net::Address::ip(listener.address.host, listener.address.port);
         auto opened =
             address ? network.listen(*address, {.reuse_port = settings.workers > 1}) : std::unexpected(address.error());
@@ -101,7 +137,7 @@ void Worker::Core::open_listeners(std::vector<std::string>& failures) {
             continue;
         }
         auto slot = std::make_shared<ListenerSlot>();
-        slot->settings = listener;
+        take_over(*slot, each);
         slot->listener = std::move(*opened);
         listeners.push_back(slot);
         scope.spawn(accept_from(*this, slot));
@@ -110,8 +146,8 @@ void Worker::Core::open_listeners(std::vector<std::string>& failures) {
 
 /// Those who got through the handshake are served; those who are between two requests are not kept.
 void Worker::Core::close_listener(ListenerSlot& slot) {
-    close_idle(&slot);
     slot.closing = true;
+    close_idle(&slot);
     const auto self = std::ranges::find_if(listeners, [&](const auto& each) { return each.get() == &slot; });
     while (std::unique_ptr<net::Stream> stream = slot.listener->try_accept()) {
         ++tally.connections_accepted;
@@ -123,14 +159,16 @@ void Worker::Core::close_listener(ListenerSlot& slot) {
 
 void Worker::Core::close_idle(const ListenerSlot* of) {
     clients.each([of](Client& client) {
-        if (client.idle && client.slot.get() == of) client.stream->close();
+        if (client.slot.get() == of) client.end_when_idle();
     });
 }
 
 void Worker::Core::cut() {
     cutting = true;
     exchanges.each([](Exchange& exchange) { exchange.cut(); });
-    clients.each([](Client& client) { client.stream->abort(); });
+    clients.each([](Client& client) {
+        if (client.stream != nullptr) client.stream->abort();  // null within a handshake, which has its own deadline
+    });
 }
 
 std::uint32_t Worker::Core::connection_limit(const ListenerSlot& slot) const {
@@ -191,7 +229,7 @@ void Worker::Core::observe(const Outcome& outcome, const Served& served) {
     record.host = outcome.host.substr(0, recording::max_string_bytes);
     record.path = outcome.path.substr(0, recording::max_string_bytes);
     record.method = outcome.method.substr(0, recording::max_string_bytes);
-    record.endpoint = endpoint_name(served.pool, outcome.endpoint());
+    record.endpoint = served.endpoint_text(outcome.endpoint());
     record.request_head_bytes = outcome.request_head_bytes;
     record.response_head_bytes = outcome.response_head_bytes;
     record.request_body_bytes = outcome.request_body_bytes;
@@ -204,31 +242,48 @@ void Worker::Core::observe(const Outcome& outcome, const Served& served) {
 }
 
 void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& pool) {
-    std::size_t ejected = 0;
-    if (is_upstream(attempt.cause) || attempt.status >= 500) {
-        for (const balance::Member& member : pool.members) {
-            if (endpoints[member.id.value].ejected_until > now()) ++ejected;
-        }
+    const bool bad = is_upstream(attempt.cause) || attempt.status >= 500;
+    const std::size_t out = bad ? balance::count_out(pool, endpoints, now()) : 0;
+    balance::observe(endpoints[attempt.endpoint.value], attempt, pool.ejection, pool.members.size(), out, now());
+    if (pool.ejection.success_rate) {
+        (void)balance::compare_success(comparisons[pool.id.value], pool, endpoints, now());
     }
-    balance::observe(endpoints[attempt.endpoint.value], attempt, pool.ejection, pool.members.size(), ejected, now());
 }
 
-void Worker::Core::shadow(std::string_view host, std::string_view path, const snapshot::Route* active_route,
+void Worker::Core::left(PoolId pool, const balance::LineFacts& facts) {
+    lines[pool.value].line.leave();
+    call_waiting(pool, facts);
+}
+
+void Worker::Core::call_waiting(PoolId pool, const balance::LineFacts& facts) {
+    Line& line = lines[pool.value];
+    while (!line.waiting.empty()) {
+        const auto ticket = line.line.call(facts, now());
+        if (!ticket) return;
+        const auto who = line.waiting.find(ticket->number);
+        if (who != line.waiting.end()) (void)who->second->wake_one();
+    }
+}
+
+void Worker::Core::shadow(const snapshot::RequestView& request, const snapshot::Route* active_route,
                           const snapshot::Pool* active_pool) {
     measure::ShadowTally& shadow = tally.shadow;
     const snapshot::Snapshot& snapshot = *candidate->snapshot;
     ++shadow.decisions;
     if (active_route == nullptr) ++shadow.active_no_route;
-    const auto index = snapshot.match(host, path);
+    const auto index = snapshot.match(request);
     if (!index) {
         ++shadow.no_route;
         return;
     }
     const snapshot::Route& route = snapshot.route(*index);
-    const snapshot::Pool& pool = snapshot.pool(route.pool);
     if (active_route != nullptr && active_route->id != route.id) ++shadow.route_changed;
+    const snapshot::Target* target = snapshot::choose_target(route, random.uniform());
+    if (target == nullptr) return;  // it answers by itself
+    const snapshot::Pool& pool = snapshot.pool(target->pool);
     if (active_pool != nullptr && active_pool->id != pool.id) ++shadow.pool_changed;
-    const auto pick = balance::pick(pool.facts, endpoints, candidate->cursors[route.pool.value], {}, now(), random);
+    const auto pick = balance::pick(pool.facts, endpoints, candidate->cursors[target->pool.value], {}, now(), random,
+                                    {.subset = target->subset.get()});
     if (!pick) {
         ++shadow.no_endpoint;
         return;
@@ -242,9 +297,12 @@ Worker::Worker(net::Network& network, const WorkerSettings& settings)
     : core_(std::make_unique<Core>(network, settings)) {}
 Worker::~Worker() { core_->scope.cancel(); }
 
-std::vector<std::string> Worker::install(snapshot::Resident resident) { return core_->install(std::move(resident)); }
-void Worker::set_health(EndpointId endpoint, balance::Health health) {
-    grown(core_->endpoints, endpoint.value).health = health;
+std::vector<std::string> Worker::install(snapshot::Resident resident, std::shared_ptr<const Prepared> active,
+                                         std::shared_ptr<const Prepared> candidate) {
+    return core_->install(std::move(resident), std::move(active), std::move(candidate));
+}
+void Worker::set_health(EndpointId endpoint, balance::Health health, balance::Entry entry) {
+    balance::set_health(grown(core_->endpoints, endpoint.value), health, core_->now(), entry);
 }
 Report Worker::collect() { return core_->collect(); }
 

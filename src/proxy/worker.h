@@ -18,6 +18,8 @@
 #include "measure/tally.h"
 #include "net/address.h"
 #include "net/network.h"
+#include "proxy/prepared.h"
+#include "proxy/rate_limit.h"
 #include "recording/recording.h"
 #include "snapshot/snapshot.h"
 
@@ -29,6 +31,7 @@ struct WorkerSettings {
     std::uint64_t hash_key = 0;  ///< of client addresses in outcomes and recordings: the same in all workers
     std::uint64_t seed = 0;      ///< of this worker's dice and request ids; different in each worker
     bool record = true;          ///< keep a Recorded for each request until collect()
+    std::shared_ptr<RateTable> rates{};  ///< shared by all workers; null = one of its own
     /// Where access-log lines go, in whole lines, instead of the snapshot's `access_log` file. For tests.
     std::function<void(std::string_view)> log_sink{};
 };
@@ -63,9 +66,11 @@ public:
     /// with. No connection is closed but those of listeners that vanished, and idle ones to endpoints that vanished.
     /// Health, load, cursors and retry budgets are carried over by identity. Always succeeds; what comes back are the
     /// listeners that could not be opened (tried again at the next install), one sentence each.
-    std::vector<std::string> install(snapshot::Resident resident);
+    /// `active` and `candidate`: prepare() of the resident snapshots; made here when null, which costs O(endpoints).
+    std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> active = {},
+                                     std::shared_ptr<const Prepared> candidate = {});
     /// What active checks found out.
-    void set_health(EndpointId endpoint, balance::Health health);
+    void set_health(EndpointId endpoint, balance::Health health, balance::Entry entry = balance::Entry::slowly);
 
     /// Moves out what was counted and recorded since the last call.
     [[nodiscard]] Report collect();

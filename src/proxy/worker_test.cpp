@@ -88,7 +88,7 @@ TEST_F(World, SetsWhatEndpointsMayRelyOn) {
 }
 
 TEST_F(World, TrustsForwardedHeadersOnlyWhenTold) {
-    config.listeners[0].trust_forwarded = true;
+    config.listeners[0].trusted_proxies = {"192.0.2.0/24"};
     install();
     Caller caller = call();
     caller.ask(get("/", "X-Forwarded-For: 6.6.6.6, 7.7.7.7\r\nX-Forwarded-Proto: https\r\n"));

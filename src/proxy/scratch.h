@@ -1,0 +1,52 @@
+// Scratch: memory for the two heads of an exchange, lent by the worker, so that a request allocates none of it.
+// Thread rule: one worker.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "http/draft.h"
+
+namespace plimsoll::proxy {
+
+struct Drafts {
+    http::Draft up;    ///< to the endpoint
+    http::Draft down;  ///< to the client
+};
+
+/// Where drafts come from; keeps some for reuse.
+class DraftPool {
+public:
+    [[nodiscard]] std::unique_ptr<Drafts> take() {
+        if (spare_.empty()) return std::make_unique<Drafts>();
+        std::unique_ptr<Drafts> drafts = std::move(spare_.back());
+        spare_.pop_back();
+        return drafts;
+    }
+    void give_back(std::unique_ptr<Drafts> drafts) {
+        if (spare_.size() < most) spare_.push_back(std::move(drafts));
+    }
+
+private:
+    static constexpr std::size_t most = 256;  ///< about 5 KiB each
+    std::vector<std::unique_ptr<Drafts>> spare_;
+};
+
+/// One exchange's loan.
+class Scratch {
+public:
+    explicit Scratch(DraftPool& pool) : pool_(pool), drafts_(pool.take()) {}
+    ~Scratch() { pool_.give_back(std::move(drafts_)); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    [[nodiscard]] http::Draft& up() const { return drafts_->up; }
+    [[nodiscard]] http::Draft& down() const { return drafts_->down; }
+
+private:
+    DraftPool& pool_;
+    std::unique_ptr<Drafts> drafts_;
+};
+
+}  // namespace plimsoll::proxy

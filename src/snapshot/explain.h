@@ -30,10 +30,9 @@ struct PoolView {
     PoolIndex pool;
     double probability = 1;  ///< that the request goes to this pool
     std::string policy;      ///< "maglev by cookie sid"
-    std::string key;         ///< what the hash key is made of for this request; empty when the policy has none
+    std::string key;         ///< what the policy's key is for this request, and whose it is; empty when it has none
     std::string sticky;      ///< what affinity does with this request; empty = there is none
     std::string subset;      ///< how many endpoints are in the route's subset; empty = the whole pool
-    bool has_state = false;  ///< endpoint states were given
     std::vector<EndpointView> endpoints;
 };
 
@@ -50,8 +49,15 @@ struct Explanation {
     std::vector<std::string> remarks;  ///< fault, mirror, rate limits, header edits ... one line each
 };
 
-/// `states` by EndpointId of this snapshot; empty = not known, then all endpoints count as up. O(routes): for people.
-[[nodiscard]] Explanation explain(const Snapshot& snapshot, const RequestView& request,
-                                  std::span<const balance::EndpointState> states = {}, Instant now = {});
+/// What else is known.
+struct Around {
+    std::span<const balance::EndpointState> states{};  ///< by EndpointId of this snapshot; empty = all count as up
+    Instant now{};
+    std::string_view client{};  ///< the bytes of the client's address in network order; empty = not known
+};
+/// O(routes), compiles patterns, allocates: for people.
+[[nodiscard]] Explanation explain(const Snapshot& snapshot, const RequestView& request, const Around& around = {});
+/// "peak_ewma", "maglev by header x-user, bounded load 1.25".
+[[nodiscard]] std::string policy_text(const Pool& pool);
 
 }  // namespace plimsoll::snapshot

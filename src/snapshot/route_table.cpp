@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/hash.h"
 
@@ -16,6 +17,8 @@ std::string_view without_slashes(std::string_view prefix) {
     while (prefix.ends_with('/')) prefix.remove_suffix(1);
     return prefix;
 }
+
+std::string_view first_segment(std::string_view path) { return path.substr(0, path.find('/', 1)); }
 
 }  // namespace
 
@@ -96,84 +99,96 @@ std::uint32_t HostTable::add(std::string_view pattern, std::uint32_t otherwise) 
 
 // ---- RouteTable: making it -----------------------------------------------------------------------------------------
 
+std::uint32_t RouteTable::group_of(const config::Match& match, Draft& draft) {
+    if (!match.host || *match.host == "*") return any_host;
+    const auto fresh = static_cast<std::uint32_t>(draft.at_node.size());
+    const std::uint32_t group = hosts_.add(*match.host, fresh);
+    if (group == fresh) draft.at_node.emplace_back();
+    return group;
+}
+
+/// "/api/v1" is the segments "/api" and "/v1"; the group itself stands for the empty prefix, which takes every path.
+std::uint32_t RouteTable::node_of(std::uint32_t node, std::string_view prefix, Draft& draft) {
+    while (!prefix.empty()) {
+        const std::string_view segment = first_segment(prefix);
+        prefix.remove_prefix(segment.size());
+        const auto fresh = static_cast<std::uint32_t>(draft.at_node.size());
+        const std::uint32_t parent = std::exchange(node, segments_.add(node, segment, fresh));
+        if (node != fresh) continue;
+        draft.at_node.emplace_back();
+        draft.with_segments.push_back(parent);
+    }
+    return node;
+}
+
 RouteTable::RouteTable(const std::vector<config::Route>& routes) {
-    // Nodes are numbered before exact paths; lists are gathered apart and laid end to end.
-    std::vector<std::vector<std::uint32_t>> at_node(1), at_exact;
-    hosts_ = {};
-    const auto group_of = [&](const config::Match& match) {
-        if (!match.host || *match.host == "*") return any_host_;
-        const auto fresh = static_cast<std::uint32_t>(at_node.size());
-        const std::uint32_t group = hosts_.add(*match.host, fresh);
-        if (group == fresh) at_node.emplace_back();
-        return group;
-    };
-    const auto node_of = [&](std::uint32_t node, std::string_view prefix) {
-        // "/api/v1" is the segments "", "api", "v1"; the root stands for the empty prefix, which takes every path.
-        while (!prefix.empty()) {
-            const std::string_view segment = prefix.substr(0, prefix.find('/', 1));
-            prefix.remove_prefix(segment.size());
-            const auto fresh = static_cast<std::uint32_t>(at_node.size());
-            node = segments_.add(node, segment, fresh);
-            if (node == fresh) at_node.emplace_back();
-        }
-        return node;
-    };
-    conditions_of_.assign(routes.size(), nothing);
+    Draft draft;
+    draft.at_node.resize(any_host + 1);
     for (std::uint32_t i = 0; i < routes.size(); ++i) {
         const config::Match& match = routes[i].match;
-        const std::uint32_t group = group_of(match);
-        if (match.path) {
-            const auto fresh = static_cast<std::uint32_t>(at_exact.size());
-            const std::uint32_t list = exact_.add(group, *match.path, fresh);
-            if (list == fresh) at_exact.emplace_back();
-            at_exact[list].push_back(i);
-        } else {
-            const std::string_view prefix = match.path_prefix ? *match.path_prefix : std::string_view{};
-            at_node[node_of(group, without_slashes(prefix))].push_back(i);
-        }
+        Listed listed{i, nothing};
         if (Conditions made = compile_conditions(match); !made.empty()) {
-            conditions_of_[i] = static_cast<std::uint32_t>(conditions_.size());
+            listed.conditions = static_cast<std::uint32_t>(conditions_.size());
             conditions_.push_back(std::move(made));
         }
-    }
-    nodes_ = static_cast<std::uint32_t>(at_node.size());
-    lists_.reserve(at_node.size() + at_exact.size());
-    listed_.reserve(routes.size());
-    for (const auto* lists : {&at_node, &at_exact}) {
-        for (const auto& list : *lists) {
-            const auto begin = static_cast<std::uint32_t>(listed_.size());
-            listed_.insert(listed_.end(), list.begin(), list.end());
-            lists_.push_back({begin, static_cast<std::uint32_t>(listed_.size())});
+        const std::uint32_t group = group_of(match, draft);
+        if (match.path) {
+            const auto fresh = static_cast<std::uint32_t>(draft.at_exact.size());
+            const std::uint32_t list = exact_.add(group, *match.path, fresh);
+            if (list == fresh) draft.at_exact.emplace_back();
+            draft.at_exact[list].push_back(listed);
+            draft.with_exact.push_back(group);
+        } else {
+            const std::string_view prefix = match.path_prefix ? *match.path_prefix : std::string_view{};
+            draft.at_node[node_of(group, without_slashes(prefix), draft)].push_back(listed);
         }
     }
+    lay_out(draft);
+}
+
+void RouteTable::lay_out(const Draft& draft) {
+    nodes_ = static_cast<std::uint32_t>(draft.at_node.size());
+    lists_.reserve(draft.at_node.size() + draft.at_exact.size());
+    for (const auto* lists : {&draft.at_node, &draft.at_exact}) {
+        for (const auto& list : *lists) {
+            List& made = lists_.emplace_back();
+            made.begin = static_cast<std::uint32_t>(listed_.size());
+            made.size = static_cast<std::uint32_t>(list.size()) & 0x3fffffffu;
+            listed_.insert(listed_.end(), list.begin(), list.end());
+        }
+    }
+    for (const std::uint32_t node : draft.with_segments) lists_[node].has_segments = 1;
+    for (const std::uint32_t group : draft.with_exact) lists_[group].has_exact = 1;
+    listed_.shrink_to_fit();
+    conditions_.shrink_to_fit();
 }
 
 // ---- RouteTable: asking it -----------------------------------------------------------------------------------------
 
-std::uint32_t RouteTable::first(std::uint32_t list, std::uint32_t best, const RequestView& request) const {
-    const List& range = lists_[list];
-    for (std::uint32_t at = range.begin; at < range.end; ++at) {
-        const std::uint32_t route = listed_[at];
-        if (route >= best) return best;
-        const std::uint32_t more = conditions_of_[route];
-        if (more == nothing || conditions_[more].hold(request)) return route;
+std::uint32_t RouteTable::first(const List& list, std::uint32_t best, const RequestView& request) const {
+    for (std::uint32_t at = list.begin; at < list.begin + list.size; ++at) {
+        const Listed& listed = listed_[at];
+        if (listed.route >= best) return best;
+        if (listed.conditions == nothing || conditions_[listed.conditions].hold(request)) return listed.route;
     }
     return best;
 }
 
 std::uint32_t RouteTable::in_group(std::uint32_t group, std::uint32_t best, const RequestView& request) const {
-    if (const auto list = exact_.find(group, request.path); list != WordTable::missing) {
-        best = first(nodes_ + list, best, request);
+    if (lists_[group].has_exact != 0) {
+        const std::uint32_t list = exact_.find(group, request.path);
+        if (list != WordTable::missing) best = first(lists_[nodes_ + list], best, request);
     }
     std::string_view rest = request.path;
-    for (std::uint32_t node = group; node != WordTable::missing;) {
-        best = first(node, best, request);
-        if (rest.empty()) break;
-        const std::string_view segment = rest.substr(0, rest.find('/', 1));
+    for (std::uint32_t node = group;;) {
+        const List& list = lists_[node];
+        best = first(list, best, request);
+        if (rest.empty() || list.has_segments == 0) return best;
+        const std::string_view segment = first_segment(rest);
         rest.remove_prefix(segment.size());
         node = segments_.find(node, segment);
+        if (node == WordTable::missing) return best;
     }
-    return best;
 }
 
 std::optional<RouteIndex> RouteTable::match(const RequestView& asked) const {
@@ -184,7 +199,7 @@ std::optional<RouteIndex> RouteTable::match(const RequestView& asked) const {
         if (request.query.empty()) request.query = parts.query;
     }
     char buffer[max_host];
-    std::uint32_t best = in_group(any_host_, nothing, request);
+    std::uint32_t best = in_group(any_host, nothing, request);
     hosts_.find(canonical_host(request.host, buffer),
                 [&](std::uint32_t group) { best = in_group(group, best, request); });
     if (best == nothing) return std::nullopt;
@@ -193,8 +208,7 @@ std::optional<RouteIndex> RouteTable::match(const RequestView& asked) const {
 
 std::size_t RouteTable::bytes() const {
     std::size_t sum = hosts_.bytes() + exact_.bytes() + segments_.bytes() + lists_.capacity() * sizeof(List) +
-                      (listed_.capacity() + conditions_of_.capacity()) * sizeof(std::uint32_t) +
-                      conditions_.capacity() * sizeof(Conditions);
+                      listed_.capacity() * sizeof(Listed) + conditions_.capacity() * sizeof(Conditions);
     for (const Conditions& each : conditions_) {
         sum += (each.headers.capacity() + each.query.capacity()) * sizeof(FieldCondition);
     }

@@ -80,23 +80,37 @@ public:
     [[nodiscard]] std::size_t bytes() const;  ///< of memory, without what patterns take
 
 private:
-    /// Routes as positions in `listed_`, ascending.
+    struct Listed {
+        std::uint32_t route;
+        std::uint32_t conditions;  ///< in `conditions_`; none = nothing more to ask
+    };
+    /// Routes as positions in `listed_`, ascending. The flags spare a look at tables that have nothing for it.
     struct List {
-        std::uint32_t begin = 0, end = 0;
+        std::uint32_t begin = 0;
+        std::uint32_t size : 30 = 0;
+        std::uint32_t has_segments : 1 = 0;  ///< prefixes go on below this node
+        std::uint32_t has_exact : 1 = 0;     ///< of a group: some of its routes ask for an exact path
     };
     /// The first of `list` below `best` whose conditions hold, else `best`.
-    [[nodiscard]] std::uint32_t first(std::uint32_t list, std::uint32_t best, const RequestView& request) const;
+    [[nodiscard]] std::uint32_t first(const List& list, std::uint32_t best, const RequestView& request) const;
     [[nodiscard]] std::uint32_t in_group(std::uint32_t group, std::uint32_t best, const RequestView& request) const;
+    /// While it is made: which routes stand where.
+    struct Draft {
+        std::vector<std::vector<Listed>> at_node, at_exact;
+        std::vector<std::uint32_t> with_segments, with_exact;  ///< nodes
+    };
+    [[nodiscard]] std::uint32_t group_of(const config::Match& match, Draft& draft);
+    [[nodiscard]] std::uint32_t node_of(std::uint32_t node, std::string_view prefix, Draft& draft);
+    void lay_out(const Draft& draft);
 
     HostTable hosts_;
-    WordTable exact_;                    ///< (group, path) -> list
-    WordTable segments_;                 ///< (node, segment) -> node; a group's root is the node of the same number
-    std::vector<List> lists_;            ///< by node, then those of exact paths
-    std::vector<std::uint32_t> listed_;  ///< route indices
-    std::vector<std::uint32_t> conditions_of_;  ///< by route; none = nothing more to ask
+    WordTable exact_;          ///< (group, path) -> list
+    WordTable segments_;       ///< (node, segment) -> node; a group's root is the node of the same number
+    std::vector<List> lists_;  ///< by node, then those of exact paths
+    std::uint32_t nodes_ = 0;  ///< lists of exact paths begin here
+    std::vector<Listed> listed_;
     std::vector<Conditions> conditions_;
-    std::uint32_t nodes_ = 0;                      ///< lists of exact paths begin here
-    static constexpr std::uint32_t any_host_ = 0;  ///< group of routes without a host
+    static constexpr std::uint32_t any_host = 0;  ///< group of routes without a host
 };
 
 }  // namespace plimsoll::snapshot

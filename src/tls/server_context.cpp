@@ -90,7 +90,8 @@ int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_C
     if (!key) return 0;
     if (!key_seal(*key, mac)) return -1;
     if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, key->cipher.data(), iv) != 1) return -1;
-    return is_newest ? 1 : 2;
+    // A TLS 1.3 ticket is used once, so each visit earns a new one.
+    return is_newest && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }
 
 /// A ticket is for one name: resumption under another begins anew, with the certificate of that name.

@@ -10,18 +10,33 @@ namespace {
 /// A window is judged when it has both; a mean of fewer answers is noise.
 constexpr Duration window = std::chrono::milliseconds(100);
 constexpr std::uint32_t window_answers = 20;
-/// How fast the best latency is forgotten, per second: a service that has become twice as slow for good is believed
-/// after about half a minute.
-constexpr double forgotten = 0.02;
+/// How fast the best latency gives way to a worse one, per second, when no more are in flight than when it was
+/// measured: a service that has become slower for good is believed after half a minute. Under more load it never gives
+/// way, or a long overload would end up as the standard.
+constexpr double forgotten = 0.1;
+/// Latency within this of the best is as good: so many in flight do no harm.
+constexpr double as_good = 1.05;
+/// The least that the limit can shrink to by itself: below, the room to grow outweighs the steepest step.
+constexpr std::uint32_t least_limit = 4;
 /// Of the new limit that a window brings, this much is taken over.
 constexpr double smoothing = 0.4;
 /// The limit never shrinks faster than this in one window.
 constexpr double steepest = 0.5;
 
+void judge_best(Limiter& limiter, const Adaptive& facts, double mean, double past) {
+    if (limiter.best <= 0 || mean < limiter.best) {
+        limiter.best = mean;
+        limiter.best_at = limiter.most;
+    } else if (mean <= limiter.best * as_good) {
+        limiter.best_at = std::max(limiter.best_at, limiter.most);
+    } else if (limiter.most <= std::max({limiter.best_at, facts.min, least_limit})) {
+        limiter.best = std::min(mean, limiter.best * (1 + forgotten * std::min(past, 1.0)));
+    }
+}
+
 void close_window(Limiter& limiter, const Adaptive& facts, Instant now) {
     const double mean = limiter.sum / limiter.count;
-    const double past = std::min(seconds(now - limiter.since), 10.0);
-    limiter.best = limiter.best <= 0 ? mean : std::min(mean, limiter.best * (1 + forgotten * past));
+    judge_best(limiter, facts, mean, seconds(now - limiter.since));
     const double gradient = std::clamp(facts.tolerance * limiter.best / mean, steepest, 1.0);
     double wanted = limiter.limit * gradient + std::sqrt(limiter.limit);
     // who does not use what it may have says nothing about more

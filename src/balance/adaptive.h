@@ -18,12 +18,13 @@ struct Adaptive {
 
 /// What is known of one endpoint.
 struct Limiter {
-    double limit = 0;          ///< 0 = nothing known: Adaptive::max
-    double best = 0;           ///< seconds: the best mean latency of a window, slowly forgotten; 0 = none
-    double sum = 0;            ///< seconds, of the present window
-    std::uint32_t count = 0;   ///< of the present window
-    std::uint32_t most = 0;    ///< requests in flight at once in the present window
-    Instant since{INT64_MIN};  ///< when the present window began
+    double limit = 0;           ///< 0 = nothing known: Adaptive::max
+    double best = 0;            ///< seconds: the best mean latency of a window; 0 = none
+    std::uint32_t best_at = 0;  ///< with so many in flight it is still about that good
+    double sum = 0;             ///< seconds, of the present window
+    std::uint32_t count = 0;    ///< of the present window
+    std::uint32_t most = 0;     ///< requests in flight at once in the present window
+    Instant since{INT64_MIN};   ///< when the present window began
 };
 
 /// One answer. `in_flight` = requests there when it was sent, this one included. Returns the limit from now on, within

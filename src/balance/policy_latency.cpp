@@ -147,7 +147,7 @@ std::optional<std::uint32_t> choose(const Prequal& policy, const Eligible& eligi
     std::optional<std::uint32_t> best;
     bool best_cold = false;
     double least = 0;
-    std::uint64_t equals = 0;
+    double equals = 0;  // what those that share `least` weigh, so that ties fall by lot
     for (const Probe& probe : probes) {
         const bool cold = probe.load <= hot;
         if (best_cold && !cold) continue;
@@ -159,8 +159,9 @@ std::optional<std::uint32_t> choose(const Prequal& policy, const Eligible& eligi
                  : probe.load;
         const bool first = !best || (cold && !best_cold);
         if (!first && its > least) continue;
-        equals = first || its < least ? 1 : equals + 1;
-        if (equals == 1 || random.below(equals) == 0) best = probe.index;
+        const double weight = found == all.count ? view.weight(probe.index) : 1.0;  // else the draw was by weight
+        equals = first || its < least ? weight : equals + weight;
+        if (equals <= weight || random.uniform() * equals < weight) best = probe.index;
         least = its;
         best_cold = cold;
     }

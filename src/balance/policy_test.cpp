@@ -3,42 +3,12 @@
 
 #include <numeric>
 
-#include "balance/balance.h"
+#include "balance/test_pool.h"
 
 namespace plimsoll::balance {
 namespace {
 
-struct World {
-    PoolFacts pool;
-    std::vector<EndpointState> states;
-    Cursor cursor;
-    Random random{1};
-    Instant now{1'000'000'000};
-
-    World(Policy policy, std::vector<double> weights) {
-        pool.policy = policy;
-        for (std::uint32_t i = 0; i < weights.size(); ++i) {
-            pool.members.push_back({.id = EndpointId{i}, .weight = weights[i]});
-            states.push_back({.health = Health::up});
-        }
-    }
-    std::optional<Pick> next(const Tried& tried = {}) { return pick(pool, states, cursor, tried, now, random); }
-    std::vector<int> picks(int n) {
-        std::vector<int> counts(pool.members.size(), 0);
-        for (int i = 0; i < n; ++i) {
-            if (const auto chosen = next()) ++counts[chosen->index.value];
-        }
-        return counts;
-    }
-};
-
-std::vector<double> some_weights(int most, int smallest = 0) {
-    const auto n = *rc::gen::inRange<std::size_t>(1, 13);
-    const auto raw = *rc::gen::container<std::vector<int>>(n, rc::gen::inRange(smallest, most + 1));
-    return {raw.begin(), raw.end()};
-}
-
-Policy some_policy() { return *rc::gen::arbitrary<bool>() ? Policy{RoundRobin{}} : Policy{LeastRequest{}}; }
+using World = TestPool;
 
 // ---- round robin ---------------------------------------------------------------------------------------------------
 
@@ -191,7 +161,7 @@ TEST(LeastRequest, ABusyPoolKeepsTheProportions) {
     for (std::size_t i = 0; i < 10; ++i) EXPECT_NEAR(counts[i] / 40'000.0, shares[i], 0.25 * shares[i]) << i;
 }
 
-// ---- eligibility, both policies ------------------------------------------------------------------------------------
+// ---- eligibility, all policies - ------------------------------------------------------------------------------------
 
 RC_GTEST_PROP(PickProperty, WeightZeroIsNeverPicked, ()) {
     World world(some_policy(), some_weights(3));
@@ -252,7 +222,7 @@ RC_GTEST_PROP(PickProperty, TheTriedAreNeverRepeated, ()) {
 }
 
 TEST(Pick, LimitsHoldAndABusyPoolIsNoPanic) {
-    for (const Policy policy : {Policy{RoundRobin{}}, Policy{LeastRequest{}}}) {
+    for (const Policy& policy : all_policies()) {
         World world(policy, {1, 1, 1});
         for (auto& member : world.pool.members) member.max_in_flight = 2;
         world.states[0].in_flight = 2;

@@ -44,6 +44,7 @@ std::string_view name(SignalKind kind) {
         case SignalKind::endpoint: return "endpoint";
         case SignalKind::missing: return "missing";
         case SignalKind::demand: return "demand";
+        case SignalKind::divergence: return "divergence";
     }
     return "?";
 }

@@ -23,6 +23,7 @@ enum class SignalKind : std::uint8_t {
     endpoint,     ///< one endpoint's attempts fail while others' do not
     missing,      ///< requests stay away
     demand,       ///< many more requests than usual
+    divergence,   ///< what is wanted is not what serves; seen by control, not by Watch
 };
 [[nodiscard]] std::string_view name(SignalKind kind);
 

@@ -21,6 +21,7 @@ struct Arguments {
     PostmortemArgs postmortem;
     ImportArgs import;
     SimulateArgs simulate;
+    ExplainArgs explain;
     std::vector<std::string> check_files;
     std::string print_file, abort_reason, thaw_digest, thaw_reason, change_id, incident_id, who, note;
     std::uint64_t seed = 0;
@@ -123,6 +124,20 @@ void add_looking(CLI::App& app, Arguments& args, int& exit) {
                                    "directory for the Markdown, plots and scenario");
 }
 
+void add_explain(CLI::App& app, Arguments& args, int& exit) {
+    CLI::App* made = command(app, "explain", "Say where a request would go and why, without sending it", exit,
+                             [&args] { return explain(args.common, args.explain); });
+    add_common(*made, args);
+    made->add_option("URL", args.explain.url, "e.g. https://shop.example.com/cart?x=1")->required();
+    made->add_option("-X,--method", args.explain.method, "GET unless given");
+    made->add_option("-H,--header", args.explain.headers, "'Name: value'; may be given several times")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    made->add_option("-c,--config", args.explain.file, "explain this file instead of what the server serves");
+    made->add_option("--listener", args.explain.listener, "as if it came by this listener");
+    made->add_option("--client", args.explain.client, "as if it came from this address");
+}
+
 void add_files(CLI::App& app, Arguments& args, int& exit) {
     CLI::App* check_command =
         command(app, "check", "Read configuration files and report every finding; needs no server", exit,
@@ -177,6 +192,7 @@ int run(int argc, const char* const* argv, const std::function<int(const ServeOp
     serve_command->add_flag("-q,--quiet", args.serve.quiet, "log warnings and errors only");
     add_changing(app, args, exit);
     add_looking(app, args, exit);
+    add_explain(app, args, exit);
     add_files(app, args, exit);
 
     try {

@@ -35,6 +35,10 @@ struct ImportArgs {
     std::string file, format, out;
     std::uint64_t key = 0;
 };
+struct ExplainArgs {
+    std::string url, method = "GET", file, listener, client;  ///< file empty = the running server's active revision
+    std::vector<std::string> headers;                         ///< "Name: value"
+};
 struct SimulateArgs {
     std::vector<std::string> files;  ///< scenario files
     std::optional<std::uint64_t> seed;
@@ -51,6 +55,7 @@ int incidents(const Common& common);
 int incident(const Common& common, const std::string& id);
 int acknowledge(const Common& common, const std::string& id, const std::string& who, const std::string& note);
 int postmortem(const Common& common, const PostmortemArgs& args);
+int explain(const Common& common, const ExplainArgs& args);
 
 int check(const Common& common, const std::vector<std::string>& files);
 int print_config(const std::string& file);

@@ -89,6 +89,22 @@ class TrustHasANetwork(PeerTest):
         self.assertEqual(request.values("X-Forwarded-For"), ["127.0.0.1"])
 
 
+class ChainOfProxies(PeerTest):
+    """The client is the last address that is not a proxy of ours: what stands before it is its own claim."""
+
+    changes = {"listeners": {"web": trusting_peers(["127.0.0.0/8", "10.0.0.0/8"])}}
+
+    @variants(("one_proxy", b"192.0.2.7", "192.0.2.7"), ("two_proxies", b"192.0.2.7, 10.0.0.2", "192.0.2.7"),
+              ("a_claim_before", b"203.0.113.1, 192.0.2.7, 10.0.0.2", "192.0.2.7"),
+              ("a_trusted_claim_before", b"10.9.9.9, 192.0.2.7", "192.0.2.7"), ("ipv6", b"2001:db8::1, 10.0.0.3", "2001:db8::1"))
+    def test_client(self, chain, client):
+        if "trusted_proxies" not in self.changes["listeners"]["web"]:
+            self.skipTest("trusted_proxies is not there yet")
+        self.server.access_log.write_bytes(b"")
+        self.forwarded(b"GET /chain HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: " + chain + b"\r\n\r\n")
+        self.assertEqual(self.server.log_line(lambda line: line["path"] == "/chain")["client"], client)
+
+
 class Logs(PeerTest):
     """One line of plain ASCII JSON a request, whatever the request says."""
 

@@ -186,10 +186,18 @@ void Session::Engine::learn() {
 
 void Session::Engine::note(int result) {
     switch (SSL_get_error(ssl(), result)) {
-        case SSL_ERROR_WANT_READ: more_ = false; return;
+        case SSL_ERROR_WANT_READ:
+            more_ = false;
+            release();
+            return;
         case SSL_ERROR_ZERO_RETURN: read_end_ = Io::end(); return;
         default: note_broken();
     }
+}
+
+void Session::Engine::release() {
+    // SSL_MODE_RELEASE_BUFFERS keeps 16 KiB after a ticket and after a write of several records.
+    if (SSL_in_init(ssl()) == 0) (void)SSL_free_buffers(ssl());
 }
 
 void Session::Engine::note_broken() {
@@ -286,6 +294,7 @@ Io Session::Engine::write(std::span<const std::string_view> pieces) {
         done += record.size();
     }
     direct_ = false;
+    release();
     if (!broken_) slow_ = !flush();
     if (broken_) return Io::failed(*broken_);
     if (!slow_) return Io::moved(before + wanted);

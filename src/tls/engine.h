@@ -68,6 +68,8 @@ private:
     /// Notes what OpenSSL says stands in the way, after a call that gave nothing.
     void note(int result);
     void note_broken();
+    /// Gives OpenSSL's buffers back if nothing is in them.
+    void release();
     bool write_record(std::string_view plain);
 
     std::unique_ptr<net::Stream> stream_;

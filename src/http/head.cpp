@@ -214,8 +214,16 @@ Refusal RequestParser::parse_request_line(std::string_view line, std::size_t at)
     if (version == Version::other) return {505, "a version other than HTTP/1.0 and HTTP/1.1"};
     head_.minor_version = version == Version::http11 ? 1 : 0;
     if (target.size() > limits_.target_bytes) return {414, "the target is too long"};
-    if (head_.method == Method::connect) return {501, "CONNECT is not supported"};
     head_.target_ = slice(at + target_at, target.size());
+    if (head_.method == Method::connect) {  // authority-form, with a port (RFC 9112 3.2.3)
+        const std::size_t colon = target.rfind(':');
+        const bool named = is_authority(target) && colon != std::string_view::npos && colon + 1 < target.size() &&
+                           target.find(']', colon) == std::string_view::npos;
+        if (!named || head_.minor_version == 0) return {400, "CONNECT without host:port"};
+        head_.absolute_form = true;
+        head_.authority_ = head_.target_;
+        return {};
+    }
     return parse_target(target, at + target_at);
 }
 
@@ -272,6 +280,9 @@ Refusal RequestParser::finish() {
     if (const Refusal refusal = finish_host(); refusal.status != 0) return refusal;
     if (const Refusal refusal = read_framing(head_.fields, head_.minor_version, head_.framing); refusal.status != 0) {
         return refusal;
+    }
+    if (head_.method == Method::connect && head_.framing.kind != Framing::Kind::none) {
+        return {400, "CONNECT with a body"};
     }
     if (head_.minor_version == 0) {
         // Means nothing here (RFC 9110 10.1.1), and must not come to mean something when forwarded as HTTP/1.1.

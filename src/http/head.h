@@ -63,7 +63,7 @@ public:
     bool expects_continue = false;   ///< Expect: 100-continue, from HTTP/1.1
     bool upgrade = false;            ///< asks for another protocol, by both fields, without a body, from HTTP/1.1
     bool has_query = false;          ///< there was a '?'
-    bool absolute_form = false;      ///< the target named scheme and authority; Host was replaced
+    bool absolute_form = false;      ///< the target named the authority (URI, or CONNECT's host:port); Host was replaced
     std::size_t bytes = 0;           ///< of the head as received, empty line included
     Fields fields;
 

@@ -17,6 +17,12 @@
 #define LLVMFuzzerTestOneInput one_chunked
 #include "http/http1_chunked_fuzz.cpp"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput one_http2_server
+#include "http/http2_server_fuzz.cpp"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput one_http2_client
+#include "http/http2_client_fuzz.cpp"
+#undef LLVMFuzzerTestOneInput
 
 namespace {
 
@@ -38,5 +44,7 @@ std::size_t run_all(std::string_view target, int (*one)(const std::uint8_t*, std
 TEST(Corpus, Requests) { EXPECT_GE(run_all("http1_request_fuzz", one_request), 50u); }
 TEST(Corpus, Responses) { EXPECT_GE(run_all("http1_response_fuzz", one_response), 20u); }
 TEST(Corpus, ChunkedBodies) { EXPECT_GE(run_all("http1_chunked_fuzz", one_chunked), 20u); }
+TEST(Corpus, Http2Clients) { EXPECT_GE(run_all("http2_server_fuzz", one_http2_server), 40u); }
+TEST(Corpus, Http2Servers) { EXPECT_GE(run_all("http2_client_fuzz", one_http2_client), 20u); }
 
 }  // namespace

@@ -207,6 +207,9 @@ struct Http2Session::Callbacks {
         return 0;
     }
 
+    /// Registered for all types that RFC 9113 does not know, so that begin_frame counts them; thrown away.
+    static int unknown_frame(Library*, void**, const nghttp2_frame_hd*, void*) { return NGHTTP2_ERR_CANCEL; }
+
     static int explain(Library*, int, const char* message, std::size_t size, void* user) {
         of(user).error_text_.assign(message, size);
         return 0;
@@ -335,6 +338,7 @@ void Http2Session::make_library() {
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, &Callbacks::frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, &Callbacks::frame_not_sent);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, &Callbacks::send_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, &Callbacks::unknown_frame);
     nghttp2_session_callbacks_set_error_callback2(callbacks, &Callbacks::explain);
 
     nghttp2_option_set_no_auto_window_update(option, 1);
@@ -343,6 +347,9 @@ void Http2Session::make_library() {
     nghttp2_option_set_max_deflate_dynamic_table_size(option, limits_.header_table);
     nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);  // ours
     nghttp2_option_set_max_send_header_block_length(option, std::size_t{16} * limits_.head.head_bytes);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; ++type) {
+        nghttp2_option_set_user_recv_extension_type(option, static_cast<std::uint8_t>(type));
+    }
     Library* library = nullptr;
     const int made = server() ? nghttp2_session_server_new2(&library, callbacks, this, option)
                               : nghttp2_session_client_new2(&library, callbacks, this, option);

@@ -246,6 +246,7 @@ Task<Result<void>> Http2Channel::send_all(const Outgoing& what, Deadline deadlin
     while (!all_sent()) {
         if (failed_ || session_ == nullptr) co_return std::unexpected(error("send"));
         const net::Wake why = co_await wait(Way::write, deadline);
+        if (session_ == nullptr && failed_) co_return std::unexpected(error("send"));  // what was lent never went
         if (timed_out(why) && !all_sent() && !failed_) {
             fail(timeout("send"));
             co_return std::unexpected(error("send"));
@@ -321,10 +322,10 @@ void Http2Channel::not_sent() {
     fail({Code::reset, peer_, Retry::yes, "the connection takes no more requests"});
 }
 
-void Http2Channel::lost(std::string_view why) {
+void Http2Channel::lost(std::string_view why, bool owed) {
     sent_some_ = some_sent();
     open_ = false;
-    if (!finished() && !failed_) {
+    if ((!finished() || owed) && !failed_) {
         gone_ = true;
         fail({Code::reset, peer_, peer_ == Side::upstream && !sent_some_ ? Retry::yes : Retry::no, std::string(why)});
         on_gone();

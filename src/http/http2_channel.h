@@ -45,8 +45,8 @@ public:
     void closed(std::uint32_t error_code, bool by_peer);
     /// The request was never sent and never will be.
     void not_sent();
-    /// The connection is over, and the session forgets this.
-    void lost(std::string_view why);
+    /// The connection is over, and the session forgets this. `owed`: some of what was lent was not written.
+    void lost(std::string_view why, bool owed);
     /// HEADERS were encoded; `at`: bytes queued before them.
     void head_sent(bool ended, std::uint64_t at);
     /// DATA with END_STREAM was encoded.

@@ -352,7 +352,7 @@ void Http2Session::on_writable(net::Wake why) {
         if (io.state != net::Io::State::moved) return broken(io.code);
     }
     if (over_) return;
-    if (output_.pending() > 0) request_write();
+    if (output_.pending() > 0 || nghttp2_session_want_write(library_.get()) != 0) request_write();
     settle();
     if (!over_ && reader_.armed() && next_due() < reader_.deadline()) arm_reader();
 }
@@ -442,12 +442,13 @@ void Http2Session::lose_channels(std::string_view why) {
     while (channels_ != nullptr) {
         Http2Channel& channel = *channels_;
         if (channel.open_) nghttp2_session_set_stream_user_data(library_.get(), channel.id_, nullptr);
-        if (channel.lent() > 0) output_.keep(channel);
+        const bool owed = over_ && channel.lent() > 0;
+        if (!over_ && channel.lent() > 0) output_.keep(channel);
         release(channel);
         channels_ = channel.next_;
         if (channels_ != nullptr) channels_->previous_ = nullptr;
         channel.next_ = nullptr;
-        channel.lost(why);
+        channel.lost(why, owed);
     }
 }
 
@@ -499,8 +500,8 @@ void Http2Session::finish() {
     over_ = true;
     reader_.disarm();
     writer_.disarm();
-    output_.clear();
     lose_channels(name(end_.why));
+    output_.clear();
     if (finished_ != nullptr) queue_.push(*finished_, net::Wake::ready);
 }
 

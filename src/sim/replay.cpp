@@ -40,6 +40,11 @@ struct Case {
     Fault fault = {};
 };
 
+/// What is known of a recorded request.
+snapshot::RequestView asked(const recording::Record& record) {
+    return {.host = record.host, .path = record.path, .method = record.method};
+}
+
 class Replay {
 public:
     Replay(const recording::Recording& recording, const config::Config& before, const config::Config& after,
@@ -96,18 +101,20 @@ void Replay::choose(const recording::Recording& recording) {
 
 /// Mean recorded work of the requests that reach each server under this revision.
 void Replay::count_work(const snapshot::Snapshot& snapshot, std::map<config::Address, Duration>& mean) const {
-    std::vector<std::pair<double, std::uint64_t>> of_pool(snapshot.pools.size());
+    std::vector<std::pair<double, double>> of_pool(snapshot.pools.size());
     for (const recording::Record& record : recording_->records) {
         if (record.service <= Duration::zero()) continue;
-        const auto route = snapshot.match(record.host, record.path);
+        const auto route = snapshot.match(asked(record));
         if (!route) continue;
-        auto& [sum, count] = of_pool[snapshot.route(*route).pool.value];
-        sum += seconds(record.service);
-        ++count;
+        snapshot::each_target(snapshot.route(*route), [&](const snapshot::Target& target, double part) {
+            auto& [sum, count] = of_pool[target.pool.value];
+            sum += part * seconds(record.service);
+            count += part;
+        });
     }
     for (std::size_t p = 0; p < snapshot.pools.size(); ++p) {
         const auto [sum, count] = of_pool[p];
-        const Duration service = count == 0 ? options_.service : from_seconds(sum / static_cast<double>(count));
+        const Duration service = count <= 0 ? options_.service : from_seconds(sum / count);
         for (const snapshot::Endpoint& endpoint : snapshot.pools[p].endpoints)
             mean.try_emplace(endpoint.address, service);
     }
@@ -226,6 +233,24 @@ void fill_endpoints(check::Forecast& forecast, const Replay& replay, const Shown
     }
 }
 
+/// "web", "web and beta" for a split; empty when there is no route, or it answers by itself.
+std::string pool_names(const snapshot::Snapshot& in, const snapshot::Route* route) {
+    std::string names;
+    if (route == nullptr) return names;
+    for (const snapshot::Target& target : route->targets) {
+        names += (names.empty() ? "" : " and ") + in.pool(target.pool).name;
+    }
+    return names;
+}
+
+/// The same pools, in the same parts.
+bool same_pools(const snapshot::Snapshot& before, const snapshot::Route& was, const snapshot::Snapshot& after,
+                const snapshot::Route& is) {
+    return std::ranges::equal(was.targets, is.targets, [&](const auto& a, const auto& b) {
+        return before.pool(a.pool).id == after.pool(b.pool).id && a.upto == b.upto;
+    });
+}
+
 /// Which route and pool each recorded request would take, before and after.
 void fill_routes(check::Forecast& forecast, const Replay& replay, const recording::Recording& recording,
                  const ReplayOptions& options) {
@@ -234,18 +259,14 @@ void fill_routes(check::Forecast& forecast, const Replay& replay, const recordin
     std::map<std::pair<std::string, std::string>, std::pair<check::Moved, std::uint64_t>> ways;
     for (std::size_t i = 0; i < recording.records.size(); i += stride, ++seen) {
         const recording::Record& record = recording.records[i];
-        const auto was = replay.before().match(record.host, record.path);
-        const auto is = replay.after().match(record.host, record.path);
+        const auto was = replay.before().match(asked(record));
+        const auto is = replay.after().match(asked(record));
         if (!was && !is) continue;
         const snapshot::Route* old_route = was ? &replay.before().route(*was) : nullptr;
         const snapshot::Route* new_route = is ? &replay.after().route(*is) : nullptr;
-        const auto pool_name = [](const snapshot::Snapshot& in, const snapshot::Route* r) {
-            return r == nullptr ? std::string() : in.pool(r->pool).name;
-        };
         const bool both = was && is;
         const bool same_route = both && old_route->id == new_route->id;
-        const bool same_pool =
-            both && replay.before().pool(old_route->pool).id == replay.after().pool(new_route->pool).id;
+        const bool same_pool = both && same_pools(replay.before(), *old_route, replay.after(), *new_route);
         if (same_route && same_pool) continue;
         lost += !is;
         gained += !was;
@@ -258,8 +279,8 @@ void fill_routes(check::Forecast& forecast, const Replay& replay, const recordin
                      record.path,
                      old_route != nullptr ? old_route->name : "",
                      new_route != nullptr ? new_route->name : "",
-                     pool_name(replay.before(), old_route),
-                     pool_name(replay.after(), new_route),
+                     pool_names(replay.before(), old_route),
+                     pool_names(replay.after(), new_route),
                      0};
         }
     }

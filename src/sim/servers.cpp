@@ -32,6 +32,7 @@ void World::install(snapshot::Resident resident) {
     for (Worker& worker : workers_) {
         worker.states.resize(identities_.endpoints());
         worker.budgets.resize(identities_.pools());
+        worker.comparisons.resize(identities_.pools());
         const auto before = std::move(worker.cursors);
         for (const Arm arm : {Arm::active, Arm::candidate}) {
             const auto& snapshot = arm == Arm::active ? resident_.active : resident_.candidate;
@@ -51,6 +52,7 @@ void World::install(snapshot::Resident resident) {
             }
         }
     }
+    share_loads();
     backend_of_endpoint_.resize(identities_.endpoints(), UINT32_MAX);
     probes_.resize(identities_.endpoints());
     for (const auto& snapshot : {resident_.active, resident_.candidate}) {
@@ -59,12 +61,20 @@ void World::install(snapshot::Resident resident) {
             for (const snapshot::Endpoint& endpoint : pool.endpoints) {
                 backend_of_endpoint_[endpoint.id.value] = backend_at(endpoint.address);
                 if (!first || !options_.warm || !pool.health) continue;
-                probes_[endpoint.id.value].state.health = balance::Health::up;
-                for (Worker& worker : workers_) worker.states[endpoint.id.value].health = balance::Health::up;
+                set_health(endpoint.id, balance::Health::up);
             }
         }
     }
     want_probes();
+}
+
+/// Room for the counts of new endpoints; what is in flight moves over.
+void World::share_loads() {
+    if (workers_.size() < 2 || shared_.size() == identities_.endpoints()) return;
+    shared_ = balance::SharedLoads(identities_.endpoints());
+    for (const Worker& worker : workers_) {
+        for (std::uint32_t i = 0; i < worker.states.size(); ++i) shared_.add(EndpointId{i}, worker.states[i].in_flight);
+    }
 }
 
 std::uint32_t World::backend_at(const config::Address& address) {
@@ -167,7 +177,9 @@ void World::deliver(const Job& job, Cause cause, std::uint16_t status) {
 
 void World::set_health(EndpointId id, balance::Health health) {
     probes_[id.value].state = {health, 0};
-    for (Worker& worker : workers_) worker.states[id.value].health = health;
+    for (Worker& worker : workers_) {
+        balance::set_health(worker.states[id.value], health, now_, balance::Entry::at_once);
+    }
 }
 
 void World::want_probes() {
@@ -214,7 +226,7 @@ void World::probe_answered(std::uint32_t index, bool good) {
     Probe& probe = probes_[index];
     ++probe.generation;
     if (!balance::probe_result(probe.state, good, probe.check.rise, probe.check.fall)) return;
-    for (Worker& worker : workers_) worker.states[probe.id.value].health = probe.state.health;
+    for (Worker& worker : workers_) balance::set_health(worker.states[probe.id.value], probe.state.health, now_);
     if (observer_.health) observer_.health(probe.id, probe.state.health, now_);
 }
 

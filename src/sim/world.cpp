@@ -46,11 +46,17 @@ void count(std::vector<std::uint64_t>& picks, EndpointId id) {
     ++picks[id.value];
 }
 
+/// What a route that has no pool answers.
+std::uint16_t own_status(const snapshot::Route& route) {
+    if (route.actions->redirect) return route.actions->redirect->status;
+    return route.actions->respond ? route.actions->respond->status : std::uint16_t{404};
+}
+
 }  // namespace
 
 World::World(WorldOptions options) : options_(options), random_(options.seed) {
     for (std::uint32_t i = 0; i < std::max(options_.workers, 1u); ++i) {
-        workers_.push_back({{}, {}, {}, random_.split()});
+        workers_.push_back({{}, {}, {}, {}, random_.split()});
     }
 }
 
@@ -154,14 +160,18 @@ void World::arrive(const Arrival& arrival) {
     const snapshot::Snapshot& serving = outcome.arm == Arm::active ? *resident_.active : *resident_.candidate;
     outcome.revision = serving.revision;
     Worker& worker = workers_[outcome.worker.value];
-    const auto matched = serving.match(arrival.host, arrival.path);
+    const auto matched = serving.match({.host = arrival.host, .path = arrival.path, .method = arrival.method});
+    const snapshot::Target* target = nullptr;
     request.pool = nullptr;
     if (matched) {
         const snapshot::Route& route = serving.route(*matched);
-        request.serving = &serving;
-        request.place = route.pool;
-        request.pool = &serving.pool(route.pool);
         outcome.route = route.id;
+        target = snapshot::choose_target(route, route.targets.size() > 1 ? worker.random.uniform() : 0);
+    }
+    if (target != nullptr) {
+        request.serving = &serving;
+        request.place = target->pool;
+        request.pool = &serving.pool(target->pool);
         outcome.pool = request.pool->id;
         balance::on_request(worker.budgets[outcome.pool.value], request.pool->retry, now_);
         send(slot);
@@ -169,32 +179,45 @@ void World::arrive(const Arrival& arrival) {
     if (resident_.shadow && resident_.candidate && outcome.arm == Arm::active) {
         shadow(requests_in_flight_[slot], worker);
     }
-    if (!matched) finish(slot, Cause::no_route, 0);
+    if (target != nullptr) return;
+    if (!matched) return finish(slot, Cause::no_route, 0);
+    finish(slot, Cause::none, own_status(serving.route(*matched)));
 }
 
 void World::shadow(const Request& request, Worker& worker) {
     measure::ShadowTally& counted = tally_.shadow;
     ++counted.decisions;
     const Outcome& outcome = request.outcome;
-    counted.active_no_route += request.pool == nullptr;
+    counted.active_no_route += outcome.route == none<RouteId>;
     if (outcome.attempt_count > 0) count(counted.active_picks, outcome.attempt[0].endpoint);
     const snapshot::Snapshot& candidate = *resident_.candidate;
-    const auto matched = candidate.match(outcome.host, outcome.path);
+    const auto matched = candidate.match({.host = outcome.host, .path = outcome.path, .method = outcome.method});
     if (!matched) {
         ++counted.no_route;
         return;
     }
     const snapshot::Route& route = candidate.route(*matched);
-    const snapshot::Pool& pool = candidate.pool(route.pool);
-    counted.route_changed += request.pool != nullptr && outcome.route != route.id;
+    counted.route_changed += outcome.route != none<RouteId> && outcome.route != route.id;
+    const snapshot::Target* target =
+        snapshot::choose_target(route, route.targets.size() > 1 ? worker.random.uniform() : 0);
+    if (target == nullptr) {
+        counted.pool_changed += request.pool != nullptr;
+        return;
+    }
+    const snapshot::Pool& pool = candidate.pool(target->pool);
     counted.pool_changed += request.pool != nullptr && outcome.pool != pool.id;
-    balance::Cursor& cursor = worker.cursors[static_cast<std::size_t>(Arm::candidate)][route.pool.value];
-    const auto chosen = balance::pick(pool.facts, worker.states, cursor, {}, now_, worker.random);
+    balance::Cursor& cursor = worker.cursors[static_cast<std::size_t>(Arm::candidate)][target->pool.value];
+    const auto chosen = choose(pool, cursor, {}, worker, outcome.affinity_key);
     if (!chosen) {
         ++counted.no_endpoint;
         return;
     }
     count(counted.picks, pool.facts.members[chosen->index.value].id);
+}
+
+std::optional<balance::Pick> World::choose(const snapshot::Pool& pool, balance::Cursor& cursor,
+                                           const balance::Tried& tried, Worker& worker, std::uint64_t key) {
+    return balance::pick(pool.facts, worker.states, cursor, tried, now_, worker.random, {key, nullptr, shared_.view()});
 }
 
 void World::send(std::uint32_t slot) {
@@ -208,7 +231,7 @@ void World::send(std::uint32_t slot) {
     balance::Cursor& cursor = installed.get() == request.serving
                                   ? worker.cursors[static_cast<std::size_t>(outcome.arm)][request.place.value]
                                   : spare;
-    const auto chosen = balance::pick(request.pool->facts, worker.states, cursor, request.tried, now_, worker.random);
+    const auto chosen = choose(*request.pool, cursor, request.tried, worker, outcome.affinity_key);
     if (!chosen) {
         if (outcome.attempt_count == 0) return finish(slot, Cause::no_endpoint, 0);
         const Attempt& last = outcome.attempt[outcome.attempt_count - 1u];
@@ -219,7 +242,9 @@ void World::send(std::uint32_t slot) {
     Attempt& attempt = outcome.attempt[outcome.attempt_count++];
     attempt = Attempt{};
     attempt.endpoint = id;
+    request.others = shared_.size() > 0 ? shared_.view()[id.value].load() : worker.states[id.value].in_flight;
     ++worker.states[id.value].in_flight;
+    shared_.add(id);
     if (chosen->panic) {
         ++endpoint_tally(tally_.arms[static_cast<std::size_t>(outcome.arm)], id).panic_picks;
     }
@@ -248,12 +273,6 @@ void World::deadline_passed(std::uint32_t slot) {
     end_attempt(slot, over ? Cause::total_timeout : Cause::try_timeout, 0);
 }
 
-std::size_t World::ejected_in(const snapshot::Pool& pool, const Worker& worker) const {
-    return static_cast<std::size_t>(std::ranges::count_if(pool.facts.members, [&](const balance::Member& member) {
-        return worker.states[member.id.value].ejected_until > now_;
-    }));
-}
-
 void World::end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status) {
     Request& request = requests_in_flight_[slot];
     Outcome& outcome = request.outcome;
@@ -264,16 +283,37 @@ void World::end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status) {
     if (status != 0) attempt.first_byte = now_ - request.attempt_started;
     ++request.generation;
     balance::EndpointState& state = worker.states[attempt.endpoint.value];
-    if (state.in_flight > 0) --state.in_flight;
-    const bool failed = cause != Cause::none || status >= 500;
-    const std::size_t out = failed ? ejected_in(*request.pool, worker) : 0;
-    const balance::Ejection& ejection = request.pool->facts.ejection;
-    if (balance::observe(state, attempt, ejection, request.pool->facts.members.size(), out, now_) &&
-        observer_.ejected) {
-        observer_.ejected(attempt.endpoint, now_);
+    if (state.in_flight > 0) {
+        --state.in_flight;
+        shared_.remove(attempt.endpoint);
     }
+    judge(request, attempt);
+    const bool failed = cause != Cause::none || status >= 500;
     if (failed && try_again(slot, attempt)) return send(slot);
     finish(slot, cause, status);
+}
+
+/// What the worker learns from an attempt that has ended.
+void World::judge(const Request& request, const Attempt& attempt) {
+    Worker& worker = workers_[request.outcome.worker.value];
+    const balance::PoolFacts& pool = request.pool->facts;
+    balance::EndpointState& state = worker.states[attempt.endpoint.value];
+    const bool failed = attempt.cause != Cause::none || attempt.status >= 500;
+    const std::size_t out = failed ? balance::count_out(pool, worker.states, now_) : 0;
+    const bool ejected = balance::observe(state, attempt, pool.ejection, pool.members.size(), out, now_);
+    if (ejected && observer_.ejected) observer_.ejected(attempt.endpoint, now_);
+    balance::learn(state, pool, attempt, now_ - request.attempt_started, request.others, now_);
+    if (!pool.ejection.success_rate) return;
+    balance::Comparison& comparison = worker.comparisons[request.outcome.pool.value];
+    if (comparison.since.ns != INT64_MIN && now_ - comparison.since < pool.ejection.interval) return;
+    std::vector<EndpointId> in;
+    for (const balance::Member& member : pool.members) {
+        if (worker.states[member.id.value].ejected_until <= now_) in.push_back(member.id);
+    }
+    if (balance::compare_success(comparison, pool, worker.states, now_) == 0 || !observer_.ejected) return;
+    for (const EndpointId id : in) {
+        if (worker.states[id.value].ejected_until > now_) observer_.ejected(id, now_);
+    }
 }
 
 bool World::try_again(std::uint32_t slot, const Attempt& failed) {

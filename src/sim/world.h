@@ -9,11 +9,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "balance/balance.h"
+#include "balance/shared_loads.h"
 #include "base/outcome.h"
 #include "base/random.h"
 #include "measure/tally.h"
@@ -25,7 +27,8 @@ namespace plimsoll::sim {
 
 struct WorldOptions {
     std::uint64_t seed = 1;
-    std::uint32_t workers = 1;  ///< of the balancer: each has loads, cursors and budgets of its own, as in production
+    std::uint32_t workers = 1;  ///< of the balancer: each has states, cursors and budgets of its own and sees
+                                ///< the others' requests in flight, as in production
     bool warm = true;     ///< the endpoints of the first revision count as checked and up; false: they start unknown
     EndpointModel model;  ///< of servers that nothing else was said about
 };
@@ -81,6 +84,7 @@ private:
     struct Worker {
         std::vector<balance::EndpointState> states;           ///< by EndpointId
         std::vector<balance::RetryBudget> budgets;            ///< by PoolId
+        std::vector<balance::Comparison> comparisons;         ///< by PoolId
         std::array<std::vector<balance::Cursor>, 2> cursors;  ///< by Arm, then PoolIndex
         Random random;
     };
@@ -95,6 +99,7 @@ private:
         Instant deadline;  ///< of the attempt
         Duration service{};
         double size = 0;
+        std::uint32_t others = 0;      ///< requests at the endpoint besides, when the attempt was sent
         std::uint32_t generation = 0;  ///< of the attempt: what comes back for an older one is for nobody
         bool live = false;
     };
@@ -153,10 +158,13 @@ private:
     void end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status);
     [[nodiscard]] bool try_again(std::uint32_t slot, const Attempt& failed);
     void finish(std::uint32_t slot, Cause cause, std::uint16_t status);
+    void judge(const Request& request, const Attempt& attempt);
+    void share_loads();
+    [[nodiscard]] std::optional<balance::Pick> choose(const snapshot::Pool& pool, balance::Cursor& cursor,
+                                                      const balance::Tried& tried, Worker& worker, std::uint64_t key);
     void deadline_passed(std::uint32_t slot);
     void give_deadline(std::uint32_t slot, bool first);
     std::uint32_t take_slot();
-    std::size_t ejected_in(const snapshot::Pool& pool, const Worker& worker) const;
 
     // servers.cpp: servers and probes
     std::uint32_t backend_at(const config::Address& address);
@@ -177,6 +185,7 @@ private:
     snapshot::Resident resident_;
     std::vector<std::shared_ptr<const snapshot::Snapshot>> kept_;  ///< requests point into them
     std::vector<Worker> workers_;
+    balance::SharedLoads shared_{0};  ///< requests in flight of all workers; empty if there is one
     std::map<config::Address, std::uint32_t> backend_of_;
     std::vector<Backend> backends_;
     std::vector<std::uint32_t> backend_of_endpoint_;  ///< by EndpointId

@@ -190,6 +190,17 @@ int run(int argc, const char* const* argv, const std::function<int(const ServeOp
     serve_command->add_option("--state", args.serve.state, "directory for journal, recording and admin socket")
         ->default_val("/var/lib/plimsoll");
     serve_command->add_flag("-q,--quiet", args.serve.quiet, "log warnings and errors only");
+    serve_command->add_option("--user", args.serve.user,
+                              "serve as this user, when started as root: once all listeners are open");
+    serve_command
+        ->add_option("--drain", args.serve.drain_s, "seconds that requests in flight have when the server is stopped")
+        ->check(CLI::Range(0.0, 86'400.0))
+        ->capture_default_str();
+    serve_command
+        ->add_option("--handover", args.serve.handover_s,
+                     "seconds that connections have when another process has taken over (SIGUSR2)")
+        ->check(CLI::Range(0.0, 86'400.0))
+        ->capture_default_str();
     add_changing(app, args, exit);
     add_looking(app, args, exit);
     add_explain(app, args, exit);

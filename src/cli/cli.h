@@ -11,6 +11,9 @@ struct ServeOptions {
     std::string config;  ///< file; empty = the revision that the journal calls active
     std::string state;   ///< directory for journal, recording and admin socket
     bool quiet = false;
+    std::string user;         ///< to serve as, when started as root; empty = nobody else
+    double drain_s = 10;      ///< requests in flight have this long when the server is stopped
+    double handover_s = 600;  ///< connections have this long when another process has taken over
 };
 
 /// Runs the command. `serve` is handed in by `app`, which names the concrete parts of a server.

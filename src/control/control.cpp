@@ -209,7 +209,7 @@ async::Task<void> Control::keep_time() {
     while (true) {
         next = std::max(next + tick_length, network_.now());
         co_await network_.sleep_until(next);
-        if (stood_down_) co_return;
+        if (stood_down_) continue;
         if (collecting_) {  // a worker is slow to answer: its counts come with the next round
             if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
             continue;

@@ -49,9 +49,10 @@ public:
     void when_serving(std::function<void(const std::vector<std::string>& failures)> done);
     /// Stops accepting, lets requests in flight end until the deadline; then `done`.
     void shut_down(Duration grace, std::function<void()> done);
-    /// Another process has taken over: from now on nothing is judged, recorded, notified or written; workers and probes
-    /// go on until shut_down().
+    /// Another process takes over: from now on nothing is judged, recorded or written; workers and probes go on.
     void stand_down() { stood_down_ = true; }
+    /// It has failed to: as before.
+    void resume() { stood_down_ = false; }
     void reopen_logs() { fleet_->reopen_logs(); }
 
     [[nodiscard]] Changes& changes() { return *changes_; }

@@ -13,8 +13,9 @@
 namespace plimsoll::check {
 
 /// Rules on a config alone: unreachable routes, unused pools, timeout order, retry amplification, health checks,
-/// limits.
-[[nodiscard]] Findings check_config(const config::Document& document);
+/// limits, subsets, faults, certificates. Of `live` only `certificates` and `now` are looked at; without them nothing
+/// is said of certificates.
+[[nodiscard]] Findings check_config(const config::Document& document, const LiveState& live = {});
 
 /// Rules on a change: effective differences, endpoints lost, N+1 at recorded peak, order of overlapping routes,
 /// budgets removed, limits against recorded sizes and concurrency, items that only apply at start. Includes neither

@@ -11,6 +11,7 @@
 #include "base/finding.h"
 #include "base/ids.h"
 #include "base/time.h"
+#include "check/certificates.h"
 #include "config/config.h"
 #include "recording/recording.h"
 
@@ -51,7 +52,9 @@ struct OutOfRotation {
 /// What is known of the world when a change is checked; empty members are "not known".
 struct LiveState {
     Traffic traffic;
-    std::vector<OutOfRotation> out;
+    std::vector<OutOfRotation> out{};
+    std::vector<CertificateFacts> certificates{};  ///< of the config in force and the proposed one, by name
+    Timestamp now{};                               ///< wall clock, for certificates; 0 = not known
 };
 
 /// Where a capacity comes from; a plan always says which.
@@ -117,7 +120,9 @@ struct Forecast {
 };
 
 /// Arithmetic: route mix of the recording (equal mix of the routes if there is none) x long-run shares of the policy
-/// x peak rate; endpoints that are out get nothing. O(mix + endpoints).
+/// x peak rate; endpoints that are out get nothing; copies that a mirror sends count as load of the pool that gets
+/// them, so shares may add up to more than 1. Recorded requests have no headers, no query and no listener: they are
+/// taken to have come in at the first listener with TLS, else the first. O(mix + endpoints).
 [[nodiscard]] Forecast project(const config::Config& before, const config::Config& after, const LiveState& live);
 
 /// What a forecast rules out. Errors: an endpoint of known capacity above guard.utilisation_cap and worse off than

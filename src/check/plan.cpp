@@ -25,7 +25,7 @@ Plan make_plan(const config::Config& before, const config::Document& after, cons
     plan.utilisation_cap = before.guard.utilisation_cap;
     plan.differences = config::diff(before, after);
     plan.forecast = simulated == nullptr ? project(before, after.config, live) : *simulated;
-    plan.findings = check_config(after);
+    plan.findings = check_config(after, live);
     const auto add = [&](const Findings& more) { plan.findings.insert(plan.findings.end(), more.begin(), more.end()); };
     if (!plan.differences.empty()) {
         add(check_change(before, after, live));

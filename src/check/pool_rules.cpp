@@ -22,12 +22,23 @@ struct Strength {
     const config::Endpoint* first_full = nullptr;
 };
 
+/// The level that is used first: the lowest priority of those with weight.
+std::uint32_t first_level(const Pool& pool) {
+    std::uint32_t level = UINT32_MAX;
+    for (const auto& e : pool.endpoints) {
+        if (e.weight > 0) level = std::min(level, e.priority);
+    }
+    return level;
+}
+
+/// Of the first level: the others stand by.
 Strength strength(const Pool& pool) {
     Strength s;
     double weights = 0;
-    for (const auto& e : pool.endpoints) weights += e.weight;
+    const std::uint32_t level = first_level(pool);
+    for (const auto& e : pool.endpoints) weights += e.priority == level ? e.weight : 0;
     for (const auto& e : pool.endpoints) {
-        if (e.weight <= 0) continue;
+        if (e.weight <= 0 || e.priority != level) continue;
         ++s.usable;
         s.all_declared &= e.capacity.has_value();
         s.capacity += e.capacity.value_or(0);
@@ -71,7 +82,7 @@ void nobody_usable(const Change& change, Findings& findings) {
 void most_endpoints_removed(const Change& change, Findings& findings) {
     for (const Pool& old : change.before.pools) {
         const auto found = std::ranges::find(change.after.config.pools, old.name, &Pool::name);
-        if (found == change.after.config.pools.end()) continue;
+        if (found == change.after.config.pools.end() || found->discovery) continue;
         const Strength was = strength(old), is = strength(*found);
         if (2 * is.usable >= was.usable) continue;
         const bool declared = was.all_declared && is.all_declared;
@@ -115,6 +126,11 @@ void most_routes_removed(const Change& change, Findings& findings) {
 std::optional<std::pair<double, std::string>> without_one(const Pool& pool, double rate, const LiveState& live) {
     double weights = 0, hardest = 0;
     std::size_t usable = 0;
+    const std::uint32_t level = first_level(pool);
+    // With others standing by it is not known who takes over what.
+    if (std::ranges::any_of(pool.endpoints, [&](const auto& e) { return e.weight > 0 && e.priority != level; })) {
+        return std::nullopt;
+    }
     for (const auto& e : pool.endpoints) {
         if (e.weight <= 0 || is_out(live, pool, e)) continue;
         if (!e.capacity) return std::nullopt;

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "balance/balance.h"
-#include "check/forecast.h"
+#include "check/rules.h"
 #include "snapshot/snapshot.h"
 
 namespace plimsoll::check {
@@ -15,43 +15,72 @@ using Address = std::pair<std::string, config::Address>;  // pool, address: an e
 
 constexpr std::size_t max_moved = 20;
 
-/// One config made ready for asking: which route, and which part of a pool's requests each endpoint gets.
+/// Some of a pool's endpoints: those that a route's `subset` names, or all.
+using Part = std::pair<std::uint32_t, const balance::Subset*>;
+
+/// One config made ready for asking: which route, and which part of all requests each endpoint gets.
 struct Side {
+    const config::Config& config;
     std::shared_ptr<const snapshot::Snapshot> snapshot;
-    std::vector<std::vector<double>> shares;  ///< by pool, by member; all 0 when nobody is usable
-    std::vector<double> pool_fraction;        ///< of all requests, by pool
+    std::string listener;                     ///< where recorded requests are taken to have come in
+    std::map<Part, double> asked;             ///< of all requests, by whom they are for
+    std::map<Part, double> copied;            ///< by mirrors, besides
+    std::vector<std::vector<double>> shares;  ///< by pool, by member: of all requests, copies included
     double no_endpoint = 0;
 };
 
-/// Long-run shares with those out of rotation left out, unless so many are out that everybody is used (panic).
-std::vector<double> usable_shares(const snapshot::Pool& pool, const std::set<Address>& out) {
+/// Long-run shares within a part with those out of rotation left out, unless so many are out that everybody is used
+/// (panic).
+std::vector<double> usable_shares(const snapshot::Pool& pool, const balance::Subset* subset,
+                                  const std::set<Address>& out) {
     balance::PoolFacts facts = pool.facts;
-    std::size_t gone = 0, taking_part = 0;
+    std::vector<bool> usable(facts.members.size(), true);
     for (std::size_t i = 0; i < facts.members.size(); ++i) {
-        if (facts.members[i].weight <= 0) continue;
-        ++taking_part;
-        if (!out.contains({pool.name, pool.endpoints[i].address})) continue;
-        facts.members[i].weight = 0;
-        ++gone;
+        if (subset != nullptr && !subset->contains(static_cast<std::uint32_t>(i))) facts.members[i].weight = 0;
+        usable[i] = !out.contains({pool.name, pool.endpoints[i].address});
     }
-    const double healthy = taking_part == 0 ? 0 : 1 - static_cast<double>(gone) / static_cast<double>(taking_part);
-    return balance::expected_shares(healthy < facts.panic_threshold ? pool.facts : facts);
+    return balance::expected_shares(facts, usable);
 }
 
-Side make_side(const config::Config& config, const std::set<Address>& out) {
-    Side side;
+Side make_side(const config::Config& config) {
     snapshot::Identities identities;
-    side.snapshot = snapshot::compile(config, RevisionNumber{}, identities, 1);
-    for (const auto& pool : side.snapshot->pools) side.shares.push_back(usable_shares(pool, out));
-    side.pool_fraction.assign(side.snapshot->pools.size(), 0);
-    return side;
+    return {.config = config,
+            .snapshot = snapshot::compile(config, RevisionNumber{}, identities, 1),
+            .listener = usual_listener(config),
+            .asked = {},
+            .copied = {},
+            .shares = {},
+            .no_endpoint = 0};
 }
 
-/// Adds a fraction of all requests to the pool it goes to.
-void send(Side& side, PoolIndex pool, double fraction) {
-    side.pool_fraction[pool.value] += fraction;
-    const auto& shares = side.shares[pool.value];
-    if (std::ranges::all_of(shares, [](double s) { return s <= 0; })) side.no_endpoint += fraction;
+/// Adds a fraction of all requests to whom the route sends them; nobody when it answers by itself.
+void send(Side& side, const snapshot::Route& route, double fraction) {
+    double from = 0;
+    for (const snapshot::Target& target : route.targets) {
+        side.asked[{target.pool.value, target.subset.get()}] += fraction * (target.upto - from);
+        from = target.upto;
+    }
+    if (const auto& mirror = route.actions->mirror) {
+        side.copied[{mirror->pool.value, nullptr}] += fraction * mirror->share;
+    }
+}
+
+/// Turns what is asked of pools into what each endpoint gets.
+void settle(Side& side, const std::set<Address>& out) {
+    const auto& pools = side.snapshot->pools;
+    for (const auto& pool : pools) side.shares.emplace_back(pool.endpoints.size(), 0.0);
+    const auto give = [&](const std::map<Part, double>& parts, bool counts) {
+        for (const auto& [part, fraction] : parts) {
+            const auto& pool = pools[part.first];
+            const auto shares = usable_shares(pool, part.second, out);
+            for (std::size_t i = 0; i < shares.size(); ++i) side.shares[part.first][i] += fraction * shares[i];
+            const bool nobody = std::ranges::all_of(shares, [](double s) { return s <= 0; });
+            const bool may_be_found = side.config.pools[part.first].discovery.has_value();
+            if (counts && nobody && !may_be_found) side.no_endpoint += fraction;
+        }
+    };
+    give(side.asked, true);
+    give(side.copied, false);
 }
 
 struct Way {
@@ -60,11 +89,16 @@ struct Way {
 };
 
 Way way(Side& side, const RequestClass& request, double fraction) {
-    const auto index = side.snapshot->match(request.host, request.path);
+    const auto index = side.snapshot->match(as_request(request, side.listener));
     if (!index) return {};
     const auto& route = side.snapshot->route(*index);
-    send(side, route.pool, fraction);
-    return {route.name, side.snapshot->pool(route.pool).name};
+    send(side, route, fraction);
+    std::string pools;
+    for (const auto& target : route.targets)
+        pools += (pools.empty() ? "" : "+") + side.snapshot->pool(target.pool).name;
+    if (route.actions->redirect) pools = "redirect";
+    if (route.actions->respond) pools = "our own answer";
+    return {route.name, pools};
 }
 
 void send_recorded(Side& now, Side& after, const Traffic& traffic, Forecast& forecast) {
@@ -91,7 +125,7 @@ void send_recorded(Side& now, Side& after, const Traffic& traffic, Forecast& for
 /// Nothing recorded: every route gets the same. Good enough to show a direction, never to pass on.
 void send_equally(Side& side) {
     const auto& routes = side.snapshot->routes;
-    for (const auto& route : routes) send(side, route.pool, 1 / static_cast<double>(routes.size()));
+    for (const auto& route : routes) send(side, route, 1 / static_cast<double>(routes.size()));
 }
 
 void add_endpoints(const Side& side, bool is_after, double peak_rate, const std::set<Address>& out,
@@ -110,7 +144,7 @@ void add_endpoints(const Side& side, bool is_after, double peak_rate, const std:
                 made.out = out.contains(address);
             }
             EndpointForecast& e = endpoints[it->second];
-            const double share = side.pool_fraction[p] * side.shares[p][i];
+            const double share = side.shares[p][i];
             (is_after ? e.present_after : e.present_now) = true;
             (is_after ? e.share_after : e.share_now) = Share{share};
             (is_after ? e.rate_after : e.rate_now) = share * peak_rate;
@@ -128,6 +162,17 @@ std::optional<double> ratio(double rate, double capacity) {
 
 }  // namespace
 
+/// A recording does not say where a request came in. Of several listeners the first with TLS is the likeliest: plain
+/// ones beside it mostly redirect.
+std::string usual_listener(const config::Config& config) {
+    const config::Listener* found = nullptr;
+    for (const config::Listener& listener : config.listeners) {
+        if (listener.protocol != config::Protocol::http) continue;
+        if (found == nullptr || (listener.tls && !found->tls)) found = &listener;
+    }
+    return found == nullptr ? std::string() : found->name;
+}
+
 std::string_view name(CapacitySource source) {
     switch (source) {
         case CapacitySource::unknown: return "unknown";
@@ -143,7 +188,7 @@ std::optional<double> EndpointForecast::utilisation_after() const { return ratio
 Forecast project(const config::Config& before, const config::Config& after, const LiveState& live) {
     std::set<Address> out;
     for (const auto& endpoint : live.out) out.emplace(endpoint.pool, endpoint.address);
-    Side now = make_side(before, out), then = make_side(after, out);
+    Side now = make_side(before), then = make_side(after);
 
     Forecast forecast;
     forecast.requests = live.traffic.requests;
@@ -155,6 +200,8 @@ Forecast project(const config::Config& before, const config::Config& after, cons
         send_equally(now);
         send_equally(then);
     }
+    settle(now, out);
+    settle(then, out);
     forecast.no_endpoint_now = now.no_endpoint;
     forecast.no_endpoint_after = then.no_endpoint;
     std::map<Address, std::size_t> index;

@@ -18,6 +18,15 @@ void report(Findings& findings, const config::Document& document, Severity sever
         {severity, std::string(code), std::move(path), std::move(where), std::move(message), std::move(remedy)});
 }
 
+snapshot::RequestView as_request(const RequestClass& recorded, std::string_view listener) {
+    snapshot::RequestView out;
+    out.listener = listener;
+    out.host = recorded.host;
+    out.path = recorded.path;
+    out.method = recorded.method;
+    return out;
+}
+
 std::string percent(double fraction) {
     const double p = fraction * 100;
     if (p == 0) return "0%";
@@ -42,6 +51,10 @@ std::vector<RuleSummary> rules() {
     std::vector<RuleSummary> out;
     const auto add = [&](std::span<const RuleSummary> codes) { out.insert(out.end(), codes.begin(), codes.end()); };
     for (const StaticRule& rule : static_rules()) add(rule.codes);
+    for (const StaticRule& rule : action_rules()) add(rule.codes);
+    for (const TlsRule& rule : tls_rules()) add(rule.codes);
+    for (const ChangeRule& rule : tls_change_rules()) add(rule.codes);
+    for (const ChangeRule& rule : access_change_rules()) add(rule.codes);
     for (const ChangeRule& rule : pool_change_rules()) add(rule.codes);
     for (const ChangeRule& rule : setting_change_rules()) add(rule.codes);
     add(forecast_codes());
@@ -57,9 +70,11 @@ std::string rules_table() {
     return out;
 }
 
-Findings check_config(const config::Document& document) {
+Findings check_config(const config::Document& document, const LiveState& live) {
     Findings findings;
     for (const StaticRule& rule : static_rules()) rule.run(document, findings);
+    for (const StaticRule& rule : action_rules()) rule.run(document, findings);
+    for (const TlsRule& rule : tls_rules()) rule.run(document, live, findings);
     return findings;
 }
 
@@ -71,6 +86,8 @@ Findings check_change(const config::Config& before, const config::Document& afte
     const Change change{before, after, live, differences, forecast};
     for (const ChangeRule& rule : pool_change_rules()) rule.run(change, findings);
     for (const ChangeRule& rule : setting_change_rules()) rule.run(change, findings);
+    for (const ChangeRule& rule : access_change_rules()) rule.run(change, findings);
+    for (const ChangeRule& rule : tls_change_rules()) rule.run(change, findings);
     return findings;
 }
 

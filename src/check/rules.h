@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "check/check.h"
+#include "snapshot/request_view.h"
 
 namespace plimsoll::check {
 
@@ -25,16 +26,30 @@ struct StaticRule {
     std::span<const RuleSummary> codes;
     void (*run)(const config::Document&, Findings&);
 };
+/// A rule on a config and what is known of its certificates.
+struct TlsRule {
+    std::span<const RuleSummary> codes;
+    void (*run)(const config::Document&, const LiveState&, Findings&);
+};
 struct ChangeRule {
     std::span<const RuleSummary> codes;
     void (*run)(const Change&, Findings&);
 };
 
 [[nodiscard]] std::span<const StaticRule> static_rules();
-[[nodiscard]] std::span<const ChangeRule> pool_change_rules();     ///< endpoints, weights, capacity
+[[nodiscard]] std::span<const StaticRule> action_rules();  ///< what routes do, subsets, levels, faults, trust
+[[nodiscard]] std::span<const TlsRule> tls_rules();
+[[nodiscard]] std::span<const ChangeRule> pool_change_rules();  ///< endpoints, weights, capacity
+[[nodiscard]] std::span<const ChangeRule> tls_change_rules();
+[[nodiscard]] std::span<const ChangeRule> access_change_rules();   ///< whom we believe, stickiness, rates
 [[nodiscard]] std::span<const ChangeRule> setting_change_rules();  ///< routes, timeouts, retries, health, limits
 
 [[nodiscard]] std::span<const RuleSummary> forecast_codes();  ///< of judge_forecast
+
+/// Where recorded requests are taken to have come in: the first http listener with TLS, else the first; "" = nowhere.
+[[nodiscard]] std::string usual_listener(const config::Config& config);
+/// Recorded requests as a route table sees them; a view of both arguments.
+[[nodiscard]] snapshot::RequestView as_request(const RequestClass& recorded, std::string_view listener);
 
 /// Appends a finding with the place of `path` in `document`.
 void report(Findings& findings, const config::Document& document, Severity severity, std::string_view code,

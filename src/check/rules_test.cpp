@@ -309,7 +309,8 @@ TEST(CheckConfig, ExampleIsClean) {
 /// Every "P4..." literal of the sources is in the table, and the table names nothing else.
 TEST(RuleTable, NamesWhatTheSourcesReport) {
     std::set<std::string> reported;
-    for (const auto* file : {"static_rules", "pool_rules", "setting_rules", "judge_forecast"}) {
+    for (const auto* file : {"static_rules", "action_rules", "tls_rules", "pool_rules", "setting_rules", "access_rules",
+                             "judge_forecast"}) {
         const std::string source = read_file(std::string(PLIMSOLL_SOURCE_DIR "/src/check/") + file + ".cpp");
         ASSERT_FALSE(source.empty());
         for (auto at = source.find("\"P4"); at != std::string::npos; at = source.find("\"P4", at + 1)) {

@@ -59,12 +59,12 @@ void newly_unreachable(const Change& change, Findings& findings) {
     for (std::size_t i = 0; i < routes.size(); ++i) {
         if (!is[i] || hidden_before.contains(routes[i].name) || !known_before.contains(routes[i].name)) continue;
         const auto& winner = routes[*is[i]];
-        if (winner.pool == routes[i].pool) continue;  // the same answer by another name
+        if (same_action(winner, routes[i])) continue;  // the same answer by another name
         if (++told > most_examples) break;
         report(findings, change.after, Severity::error, "P405-newly-unreachable", fmt::format("routes[{}]", i),
                fmt::format("route {} would never be taken again: {} before it matches all of its requests and sends "
-                           "them to pool {} instead of {}",
-                           routes[i].name, winner.name, winner.pool, routes[i].pool),
+                           "them to {} instead of {}",
+                           routes[i].name, winner.name, action_text(winner), action_text(routes[i])),
                fmt::format("move {} below it, or make it narrower", winner.name));
     }
 }
@@ -79,8 +79,8 @@ void order_of_overlapping(const Change& change, Findings& findings) {
     for (const Swapped& pair : swapped(change.before.routes, routes, most_examples)) {
         const auto &first = routes[pair.first], &second = routes[pair.second];
         report(findings, change.after, Severity::error, "P405-order", fmt::format("routes[{}]", pair.first),
-               fmt::format("{} now comes before {}: requests that fit both go to pool {} instead of {}", first.name,
-                           second.name, first.pool, second.pool),
+               fmt::format("{} now comes before {}: requests that fit both go to {} instead of {}", first.name,
+                           second.name, action_text(first), action_text(second)),
                "keep their order, or make their matches disjoint");
     }
 }
@@ -106,9 +106,10 @@ void timeout_below_observed(const Change& change, Findings& findings) {
         double worst_harmed = 0;
     };
     std::vector<Cut> cuts(compiled->pools.size());
+    const std::string listener = usual_listener(change.after.config);
     for (const RequestClass& c : change.live.traffic.mix) {
-        const auto index = compiled->match(c.host, c.path);
-        if (!index) continue;
+        const auto index = compiled->match(as_request(c, listener));
+        if (!index || compiled->route(*index).targets.empty()) continue;
         const PoolIndex p = compiled->route(*index).pool;
         const Pool* old = change.old_pool(compiled->pool(p).name);
         if (old == nullptr) continue;

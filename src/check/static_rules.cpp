@@ -32,14 +32,40 @@ void unreachable_routes(const Document& document, Findings& findings) {
     }
 }
 
+/// The same for the connections of tcp listeners, by server name.
+void unreachable_tcp(const Document& document, Findings& findings) {
+    for (const config::Listener& listener : document.config.listeners) {
+        for (std::size_t i = 0; i < listener.tcp.size(); ++i) {
+            for (std::size_t j = 0; j < i; ++j) {
+                if (!host_covered(listener.tcp[j].sni, listener.tcp[i].sni)) continue;
+                const std::string& winner = listener.tcp[j].sni;
+                report(findings, document, Severity::warning, "P405-unreachable-tcp",
+                       fmt::format("listeners.{}.tcp[{}]", listener.name, i),
+                       fmt::format("{} is never taken: {} before it takes all of its connections",
+                                   listener.tcp[i].sni.empty() ? "this entry" : listener.tcp[i].sni,
+                                   winner.empty() ? "an entry for every connection" : winner),
+                       "move it up");
+                break;
+            }
+        }
+    }
+}
+
 /// A pool that no route names carries nothing; usually a reference was mistyped or forgotten.
 void unused_pools(const Document& document, Findings& findings) {
     std::unordered_set<std::string_view> used;
-    for (const auto& route : document.config.routes) used.insert(route.pool);
+    for (const auto& route : document.config.routes) {
+        used.insert(route.pool);
+        for (const auto& target : route.split) used.insert(target.pool);
+        if (route.mirror) used.insert(route.mirror->pool);
+    }
+    for (const auto& listener : document.config.listeners) {
+        for (const auto& route : listener.tcp) used.insert(route.pool);
+    }
     for (const Pool& pool : document.config.pools) {
         if (used.contains(pool.name)) continue;
         report(findings, document, Severity::warning, "P406-unused-pool", "pools." + pool.name,
-               fmt::format("no route leads to pool {}", pool.name));
+               fmt::format("nothing leads to pool {}", pool.name), "name it in a route, or remove it");
     }
 }
 
@@ -171,7 +197,9 @@ constexpr RuleSummary unreachable_routes_codes[] = {
     {"P405-unreachable-route", "a route that an earlier one hides", "Istio IST0130/0131; skipper #954"},
     {"P405-duplicate-route", "a route that repeats an earlier one",
      "contour #640: one duplicate removed a whole domain"}};
-constexpr RuleSummary unused_pools_codes[] = {{"P406-unused-pool", "a pool that no route names", "Istio IST0101"}};
+constexpr RuleSummary unreachable_tcp_codes[] = {
+    {"P405-unreachable-tcp", "a server name that an earlier one hides", "as for routes"}};
+constexpr RuleSummary unused_pools_codes[] = {{"P406-unused-pool", "a pool that nothing leads to", "Istio IST0101"}};
 constexpr RuleSummary timeout_order_codes[] = {
     {"P409-timeout-order", "connect <= per_try <= total", "haproxy #1236; istio #26302"}};
 constexpr RuleSummary keepalive_codes[] = {{"P409-keepalive", "kept connections outlive the servers' patience",
@@ -198,6 +226,7 @@ constexpr RuleSummary ejection_ceiling_codes[] = {
 
 constexpr std::array table{
     StaticRule{unreachable_routes_codes, unreachable_routes},
+    StaticRule{unreachable_tcp_codes, unreachable_tcp},
     StaticRule{unused_pools_codes, unused_pools},
     StaticRule{timeout_order_codes, timeout_order},
     StaticRule{keepalive_codes, keepalive},

@@ -95,8 +95,9 @@ struct Bio {
         if (self.direct_ && self.out_.empty()) {
             const Io io = self.stream_->try_write(std::span(&rest, 1));
             if (io.state == Io::State::failed) {
-                self.below_ = io.code;
-                return 0;
+                // Told by write(), not to OpenSSL: what the peer said before it broke off can still be read.
+                self.cannot_write(io.code);
+                rest = {};
             }
             rest.remove_prefix(io.bytes);
         }
@@ -247,15 +248,18 @@ bool Session::Engine::quiet() {
     return !read_end_;
 }
 
+void Session::Engine::cannot_write(Code code) {
+    if (trouble_.empty()) trouble_ = "the peer broke the connection";
+    if (!broken_) broken_ = code;
+}
+
 bool Session::Engine::flush() {
     while (out_written_ < out_.size()) {
         const std::string_view rest = std::string_view(out_).substr(out_written_);
         const Io io = stream_->try_write(std::span(&rest, 1));
         if (io.state == Io::State::would_block) return false;
         if (io.state != Io::State::moved) {
-            below_ = io.code;
-            if (trouble_.empty()) trouble_ = "the peer broke the connection";
-            if (!broken_) broken_ = io.code;
+            cannot_write(io.code);
             break;
         }
         out_written_ += io.bytes;

@@ -68,6 +68,8 @@ private:
     /// Notes what OpenSSL says stands in the way, after a call that gave nothing.
     void note(int result);
     void note_broken();
+    /// The stream below takes nothing any more; reading may go on.
+    void cannot_write(Code code);
     /// Gives OpenSSL's buffers back if nothing is in them.
     void release();
     bool write_record(std::string_view plain);
@@ -83,8 +85,8 @@ private:
     std::size_t first_read_ = 0;
     std::size_t out_written_ = 0;
     std::optional<net::Io> read_end_;  ///< what every read gives from now on
-    std::optional<Code> broken_;       ///< nothing moves any more
-    std::optional<Code> below_;        ///< how the stream below failed
+    std::optional<Code> broken_;       ///< nothing can be written any more
+    std::optional<Code> below_;        ///< how reading below failed
     bool below_ended_ = false;         ///< FIN below
     bool more_ = true;                 ///< OpenSSL may hold data: it has not said "nothing" since the last bytes
     bool owed_ = false;    ///< the last byte written is encrypted and not reported: its record is still on its way

@@ -59,6 +59,7 @@ std::string explain(unsigned long error, const SSL* ssl, const Handshake& handsh
         case SSL_R_WRONG_SSL_VERSION:
             return "no shared protocol version: " + other +
                    " offers none of those we take (TLS 1.2 or 1.3, as configured)";
+        case SSL_R_CALLBACK_FAILED: return other + " asks for a name that no host can have";
         case SSL_R_HTTP_REQUEST:
         case SSL_R_HTTPS_PROXY_REQUEST: return other + " speaks plain HTTP where TLS is expected";
         case SSL_R_WRONG_VERSION_NUMBER:

@@ -16,12 +16,13 @@ using test::Stage;
 using test::write_now;
 
 /// The first flight of a client that takes one version only.
-std::string client_hello(int version) {
+std::string client_hello(int version, const char* name = nullptr) {
     SSL_CTX* context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(context, 0);
     SSL_CTX_set_min_proto_version(context, version);
     SSL_CTX_set_max_proto_version(context, version);
     SSL* ssl = SSL_new(context);
+    if (name != nullptr) SSL_set_tlsext_host_name(ssl, name);
     BIO* out = BIO_new(BIO_s_mem());
     SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
     SSL_connect(ssl);
@@ -203,6 +204,13 @@ TEST(Handshake, WhoSpeaksSomethingElseIsToldApart) {
     write_now(*reset.near, "\x16");
     reset.near->abort();
     EXPECT_EQ(reset.error("").code, Code::reset);
+}
+
+TEST(Handshake, ANameThatNoHostCanHaveIsRefused) {
+    for (const char* bad : {"a.example\nforged log line", "a b", "a/b"}) {
+        EXPECT_EQ(Given().error(client_hello(TLS1_3_VERSION, bad)).detail,
+                  "TLS handshake: the client asks for a name that no host can have");
+    }
 }
 
 TEST(Handshake, GoesOnWithBytesThatWereReadBefore) {

@@ -22,8 +22,13 @@ const Inside& inside_of(const SSL* ssl) {
     return *static_cast<const Inside*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
 }
 
+/// Of a name in lower case, or of an address.
+bool is_of_host(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':';
+}
+
 /// Notes the name before OpenSSL looks at tickets, which are bound to it.
-int on_client_hello(SSL* ssl, int*, void*) {
+int on_client_hello(SSL* ssl, int* alert, void*) {
     const unsigned char* body = nullptr;
     std::size_t size = 0;
     Handshake& handshake = handshake_of(ssl);
@@ -35,6 +40,10 @@ int on_client_hello(SSL* ssl, int*, void*) {
     const std::size_t length = static_cast<std::size_t>(body[3]) << 8 | body[4];
     if (length > size - head) return SSL_CLIENT_HELLO_SUCCESS;
     handshake.sni = host_key({reinterpret_cast<const char*>(body) + head, length});
+    if (!std::ranges::all_of(handshake.sni, is_of_host)) {  // it is written to logs and compared with Host
+        *alert = SSL_AD_ILLEGAL_PARAMETER;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
@@ -109,6 +118,9 @@ SSL_TICKET_RETURN on_old_ticket(SSL* ssl, SSL_SESSION* session, const unsigned c
     if (std::string_view(static_cast<const char*>(bytes), size) != handshake_of(ssl).sni) {
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     }
+    // Who could not come in with a full handshake any more does not come in by an old ticket.
+    const X509* peer = SSL_SESSION_get0_peer(session);
+    if (peer != nullptr && X509_cmp_current_time(X509_get0_notAfter(peer)) < 0) return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 

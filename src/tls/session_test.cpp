@@ -240,6 +240,15 @@ TEST_P(Sessions, AlteredBytesBreakTheSession) {
     EXPECT_EQ(e.at_server().trouble(), "a record was altered on its way, or the client is broken");
 }
 
+TEST_P(Sessions, AFailedWriteLeavesReadingAlone) {
+    const Ends e = ends();
+    write_now(e.at_server(), "413 too large");
+    const_cast<Stream&>(e.at_client().wire()).shutdown_write();  // from now on the wire refuses our writes
+    EXPECT_EQ(write_now(e.at_client(), "upload").state, Io::State::failed);
+    EXPECT_EQ(read_now(e.at_client()), "413 too large");
+    EXPECT_TRUE(e.at_client().quiet());
+}
+
 TEST_P(Sessions, WriteAllEndsWhenTheSocketHasEverything) {
     stage_.network.faults(stage_.address).buffer = 1000;
     const Ends e = ends();

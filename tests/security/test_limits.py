@@ -1,10 +1,18 @@
 """Sizes, counts and time: oversize requests, slow and silent peers, slow readers, and what is left for a good client."""
 
+import contextlib
+import mmap
+import os
 import socket
+import struct
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+import unittest
 
-from harness import Client, PeerTest, variants, wait_until
+from harness import Client, PeerTest, can_connect, deviates, free_port, variants, wait_until
 
 TCP_REPAIR = 19
 
@@ -267,6 +275,97 @@ class FiveHundredSlowClients(PeerTest):
         return all(client.get("/settle").status == 200 for _ in range(10)) and time.monotonic() - begun < 10 * max(0.005, 2 * alone)
 
 
+FLOODER = r"""
+import socket, sys, threading
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen(64)
+block = bytes(4 << 20)
+def serve(sock):
+    sock.recv(65536)
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+    try:
+        while True: sock.sendall(block)
+    except OSError: pass
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+DOWNLOADER = r"""
+import mmap, os, socket, struct, sys
+count = mmap.mmap(os.open(sys.argv[2], os.O_RDWR), 4096)
+sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+sock.sendall(b"GET / HTTP/1.1\r\nHost: large\r\n\r\n")
+buffer, total, at = bytearray(1 << 20), 0, 8 * int(sys.argv[3])
+while received := sock.recv_into(buffer):
+    total += received
+    count[at:at + 8] = struct.pack("<Q", total)
+"""
+
+
+@contextlib.contextmanager
+def at_once():
+    """This thread runs as soon as it can: a client that waits for the processor must not count for the server."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        raise unittest.SkipTest("needs root for a real-time priority") from None
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+class FastDownloads(PeerTest):
+    """Downloads as fast as both ends can share the worker with a good client. Told in bytes, not in time: how much the
+    downloads move while one small request is answered (404, by us: nobody else is waited for), whatever else the machine does."""
+
+    STREAMS = 16
+
+    @classmethod
+    def configure(cls, config):
+        port = free_port()
+        cls.flooder = subprocess.Popen([sys.executable, "-c", FLOODER, str(port)], stdin=subprocess.DEVNULL)
+        config["pools"]["large"] = dict(config["pools"]["web"], endpoints=[{"name": "large", "address": f"127.0.0.1:{port}"}])
+        config["routes"] = [{"name": "large", "match": {"host": "large"}, "pool": "large"},
+                            {"name": "small", "match": {"host": "small"}, "pool": "web"}]
+        wait_until("the flooder listens", lambda: can_connect(port))
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.flooder.kill()
+        cls.flooder.wait()
+
+    @deviates("the loop wakes up to 4096 waiters, those that queue again while it does so included, before it looks at the network "
+              "(net/ready.cpp, ReadyQueue::run), and each may move 64 blocks of 32 KiB (net/stream.h, turns): seconds may pass")
+    def test_small_request_beside_them(self):
+        with tempfile.NamedTemporaryFile() as shared:
+            shared.truncate(4096)
+            readers = [subprocess.Popen(["nice", "-n5", sys.executable, "-c", DOWNLOADER, str(self.server.port), shared.name, str(each)],
+                                        stdin=subprocess.DEVNULL) for each in range(self.STREAMS)]
+            try:
+                count = mmap.mmap(shared.fileno(), 4096)
+
+                def moved():
+                    return struct.unpack(f"<{self.STREAMS}Q", count[:8 * self.STREAMS])
+                wait_until("most of them run", lambda: sorted(moved())[self.STREAMS // 2] > 1 << 20, 10)
+                costs, until = [], time.monotonic() + 4
+                with at_once(), Client(self.server.port, timeout=8) as good:
+                    while len(costs) < 30 and time.monotonic() < until:
+                        before = sum(moved())
+                        self.assertEqual(good.get("/good").status, 404)
+                        if (cost := sum(moved()) - before) > 1 << 18:  # else the downloads had no turn of the processor
+                            costs.append(cost)
+            finally:
+                for reader in readers:
+                    reader.kill()
+                    reader.wait()
+        most = sorted(costs)[len(costs) * 9 // 10]
+        print(f"      {self.STREAMS} downloads move {most / 2**20:.0f} MiB while a small request is answered (90 % of {len(costs)})")
+        self.assertLess(most, 32 << 20)
+
+
 if __name__ == "__main__":
-    import unittest
     unittest.main()

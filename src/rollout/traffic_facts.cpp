@@ -56,6 +56,12 @@ void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double
     }
 }
 
+/// Requests of a route go to its pools by their parts; to none, when it answers by itself.
+void add(PoolMix& mix, const snapshot::Route& route, double requests) {
+    snapshot::each_target(
+        route, [&](const snapshot::Target& target, double part) { mix[target.pool.value] += requests * part; });
+}
+
 }  // namespace
 
 PoolMix pool_mix(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
@@ -64,7 +70,8 @@ PoolMix pool_mix(const snapshot::Snapshot& snapshot, const recording::Recording&
     for (std::size_t i = 0; i < recording.records.size(); i += stride) {
         const recording::Record& record = recording.records[i];
         if (record.cause == Cause::bad_request) continue;
-        if (const auto route = snapshot.match(record.host, record.path)) mix[snapshot.route(*route).pool.value] += 1;
+        const auto route = snapshot.match({.host = record.host, .path = record.path, .method = record.method});
+        if (route) add(mix, snapshot.route(*route), 1);
     }
     normalise(mix);
     return mix;
@@ -75,14 +82,15 @@ PoolMix pool_mix(const snapshot::Snapshot& snapshot, const measure::Tally& tally
     for (const snapshot::Route& route : snapshot.routes)
         for (const measure::ArmTally& arm : tally.arms)
             if (route.id.value + 1 < arm.routes.size())
-                mix[route.pool.value] += static_cast<double>(arm.routes[route.id.value].requests);
+                add(mix, route, static_cast<double>(arm.routes[route.id.value].requests));
     normalise(mix);
     return mix;
 }
 
 PoolMix equal_mix(const snapshot::Snapshot& snapshot) {
     PoolMix mix(snapshot.pools.size(), 0.0);
-    for (const snapshot::Route& route : snapshot.routes) mix[route.pool.value] = 1;
+    for (const snapshot::Route& route : snapshot.routes)
+        for (const snapshot::Target& target : route.targets) mix[target.pool.value] = 1;
     normalise(mix);
     return mix;
 }

@@ -146,7 +146,8 @@ void Compiler::tcp() {
         for (const config::TcpRoute& written : listener.tcp) {
             const auto at = static_cast<std::uint32_t>(table.routes.size());
             const bool any = written.sni.empty() || written.sni == "*";
-            std::string name = fmt::format("{}/{}", listener.name, any ? "*" : written.sni);
+            // Names of routes have no '@', so the two cannot be confused.
+            std::string name = fmt::format("{}@{}", any ? "*" : written.sni, listener.name);
             const RouteId id = identities_.route(name);
             table.routes.push_back({id, std::move(name), written.sni, pool_called(written.pool)});
             if (any) {

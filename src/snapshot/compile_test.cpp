@@ -352,12 +352,12 @@ TEST(Tcp, FirstInFileOrderByServerName) {
         const TcpRoute* found = made.match_tcp("tcp", sni);
         return found == nullptr ? std::string("-") : found->name + ">" + made.pool(found->pool).name;
     };
-    EXPECT_EQ(taken("db.example.com"), "tcp/db.example.com>db");
-    EXPECT_EQ(taken("DB.Example.com"), "tcp/db.example.com>db");
-    EXPECT_EQ(taken("x.y.example.com"), "tcp/*.example.com>mail");
-    EXPECT_EQ(taken("example.com"), "tcp/*>rest");
-    EXPECT_EQ(taken(""), "tcp/*>rest");
-    EXPECT_EQ(taken("a.org"), "tcp/*>rest") << "stands before";
+    EXPECT_EQ(taken("db.example.com"), "db.example.com@tcp>db");
+    EXPECT_EQ(taken("DB.Example.com"), "db.example.com@tcp>db");
+    EXPECT_EQ(taken("x.y.example.com"), "*.example.com@tcp>mail");
+    EXPECT_EQ(taken("example.com"), "*@tcp>rest");
+    EXPECT_EQ(taken(""), "*@tcp>rest");
+    EXPECT_EQ(taken("a.org"), "*@tcp>rest") << "stands before";
     EXPECT_EQ(made.match_tcp("web", "db.example.com"), nullptr);
     EXPECT_EQ(made.match_tcp("none", ""), nullptr);
     s.config.listeners[0].tcp.resize(1);

@@ -326,11 +326,9 @@ Explanation explain(const Snapshot& snapshot, const RequestView& asked, const Ar
     const Route& route = snapshot.route(*made.winner);
     tell(snapshot, route, request, made.remarks);
     if (answer(route, request, made) || !rewrite(route, request, made)) return made;
-    double before = 0;
-    for (const Target& target : route.targets) {
-        made.pools.push_back(Looked(snapshot, target, request, around).view(target.upto - before));
-        before = target.upto;
-    }
+    each_target(route, [&](const Target& target, double part) {
+        made.pools.push_back(Looked(snapshot, target, request, around).view(part));
+    });
     return made;
 }
 

@@ -48,12 +48,12 @@ private:
 /// One request, as far as it is known. What is not known is empty: then conditions on listener and method do not hold,
 /// and conditions on headers and query are judged as if the request had none.
 struct RequestView {
-    std::string_view listener;  ///< name
-    std::string_view scheme;    ///< "http" or "https", as the client spoke to us
-    std::string_view host;      ///< as sent; case, port and one trailing dot do not matter to rules
-    std::string_view path;      ///< as sent, before '?'
-    std::string_view query;     ///< as sent, after '?'
-    std::string_view method;    ///< case-sensitive (RFC 9110 section 9.1)
+    std::string_view listener{};  ///< name
+    std::string_view scheme{};    ///< "http" or "https", as the client spoke to us
+    std::string_view host{};      ///< as sent; case, port and one trailing dot do not matter to rules
+    std::string_view path{};      ///< as sent, before '?'
+    std::string_view query{};     ///< as sent, after '?'
+    std::string_view method{};    ///< case-sensitive (RFC 9110 section 9.1)
     const HeaderLookup* headers = nullptr;
 };
 

@@ -96,11 +96,20 @@ struct Route {
 };
 /// The target for a draw in [0, 1); null when the route answers by itself. Parts are exact: weight / sum of weights.
 [[nodiscard]] const Target* choose_target(const Route& route, double draw);
+/// Calls each(target, part) for every part of the route; the parts sum to 1. Never, when it answers by itself.
+template <class F>
+void each_target(const Route& route, F each) {
+    double before = 0;
+    for (const Target& target : route.targets) {
+        each(target, target.upto - before);
+        before = target.upto;
+    }
+}
 
 /// What a TCP listener does with a connection.
 struct TcpRoute {
     RouteId id;
-    std::string name;  ///< "LISTENER/SNI", "LISTENER/*": what it is called in counters and logs
+    std::string name;  ///< "SNI@LISTENER", "*@LISTENER": what it is called in counters and logs
     std::string sni;   ///< as written; empty = every connection
     PoolIndex pool;
 };

@@ -1,7 +1,6 @@
 #include "http/draft.h"
 
 #include <charconv>
-#include <cstring>
 
 #include "base/result.h"
 #include "http/writer.h"
@@ -9,10 +8,7 @@
 namespace plimsoll::http {
 namespace {
 
-char* put(char* at, std::string_view text) {
-    std::memcpy(at, text.data(), text.size());
-    return at + text.size();
-}
+char* put(char* at, std::string_view text) { return at + text.copy(at, text.size()); }
 
 /// All lines in one go: this is most of what a proxy writes.
 void append_lines(std::string& out, std::span<const Draft::Line> lines) {
@@ -42,7 +38,7 @@ void Draft::clear() {
 std::string_view Draft::keep(std::string_view text) {
     if (text.size() > block) {
         char* own = large_.emplace_back(std::make_unique_for_overwrite<char[]>(text.size())).get();
-        std::memcpy(own, text.data(), text.size());
+        text.copy(own, text.size());
         return {own, text.size()};
     }
     if (blocks_used_ == 0 || block - used_ < text.size()) {
@@ -51,7 +47,7 @@ std::string_view Draft::keep(std::string_view text) {
         used_ = 0;
     }
     char* own = blocks_[blocks_used_ - 1].get() + used_;
-    std::memcpy(own, text.data(), text.size());
+    text.copy(own, text.size());
     used_ += text.size();
     return {own, text.size()};
 }

@@ -30,6 +30,37 @@ std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.nam
 void nothing(Config&) {}
 config::Pool& web(Config& c) { return c.pools[0]; }
 
+config::Listener tcp_listener() {
+    config::Listener l;
+    l.name = "raw";
+    l.address = {"127.0.0.1", 8081};
+    l.protocol = config::Protocol::tcp;
+    l.tcp = {{"", "web"}};
+    return l;
+}
+/// A listener "secure" with certificate "main" beside "web".
+void with_tls(Config& c) {
+    c.certificates = {{"main", "m.pem", "m.key"}};
+    config::Listener l;
+    l.name = "secure";
+    l.address = {"127.0.0.1", 8443};
+    l.tls.emplace();
+    l.tls->certificates = {"main"};
+    c.listeners.push_back(l);
+}
+/// First of all, /old is sent to another host.
+void redirecting(Config& c) {
+    config::Route r;
+    r.name = "old";
+    r.match.path_prefix = "/old";
+    r.redirect.emplace();
+    c.routes.insert(c.routes.begin(), r);
+}
+/// Nine of v1, one of v2.
+void labelled(Config& c) {
+    for (std::size_t i = 0; i < 10; ++i) web(c).endpoints[i].labels = {{"version", i < 9 ? "v1" : "v2"}};
+}
+
 // ---- rules on a config alone ---------------------------------------------------------------------------------------
 
 class StaticRules : public testing::TestWithParam<Case> {};
@@ -94,6 +125,118 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Sinkhole", "P412-sinkhole", [](Config& c) { web(c).ejection.enabled = false; },
              [](Config& c) { web(c).policy = config::Policy::least_request; },
              [](Config& c) { web(c).policy = config::Policy::round_robin; }},
+        Case{"UnreachableByMethod", "P405-unreachable-route",
+             [](Config& c) { c.routes.insert(c.routes.begin(), route("all_x", "/x", "web")); },
+             [](Config& c) {
+                 c.routes.insert(c.routes.begin() + 1, route("get_x", "/x/y", "web"));
+                 c.routes[1].match.methods = {"GET"};
+             },
+             [](Config& c) {
+                 c.routes[0].match.methods = {"GET"};
+                 c.routes.insert(c.routes.begin() + 1, route("post_x", "/x/y", "web"));
+                 c.routes[1].match.methods = {"POST"};
+             }},
+        Case{"UnreachableTcp", "P405-unreachable-tcp", [](Config& c) { c.listeners.push_back(tcp_listener()); },
+             [](Config& c) { c.listeners[1].tcp = {{"*.example.com", "web"}, {"a.example.com", "web"}}; },
+             [](Config& c) { c.listeners[1].tcp = {{"a.example.com", "web"}, {"*.example.com", "web"}, {"", "web"}}; }},
+        Case{"UnusedByMirror", "P406-unused-pool", nothing, [](Config& c) { c.pools.push_back(pool("spare", 2)); },
+             [](Config& c) {
+                 c.pools.push_back(pool("spare", 2));
+                 c.routes[0].mirror = config::Mirror{"spare", 0.1};
+             }},
+        Case{"RedirectLoopsAtOnce", "P405-redirect-loop", redirecting,
+             [](Config& c) { c.routes[0].redirect = config::Redirect{}; },
+             [](Config& c) { c.routes[0].redirect->scheme = "https"; }},
+        Case{"RedirectLoopsOverTls", "P405-redirect-loop", with_tls,
+             [](Config& c) {
+                 redirecting(c);
+                 c.routes[0].redirect->scheme = "https";
+             },
+             [](Config& c) {
+                 redirecting(c);
+                 c.routes[0].redirect->scheme = "https";
+                 c.routes[0].match.listeners = {"web"};
+             }},
+        Case{"RedirectLoopsByPrefix", "P405-redirect-loop", redirecting,
+             [](Config& c) { c.routes[0].redirect->path = "/old/there"; },
+             [](Config& c) { c.routes[0].redirect->path = "/new"; }},
+        Case{"RedirectLoopsByHost", "P405-redirect-loop", redirecting,
+             [](Config& c) {
+                 c.routes[0].match.host = "*.example.com";
+                 c.routes[0].redirect->host = "www.example.com";
+             },
+             [](Config& c) {
+                 c.routes[0].match.host = "*.example.com";
+                 c.routes[0].redirect->host = "example.com";
+             }},
+        Case{"RedirectTakenEarlier", "P405-redirect-loop", redirecting,
+             [](Config& c) { c.routes[0].redirect->path = "/old/there"; },
+             [](Config& c) {
+                 c.routes[0].redirect->path = "/old/there";
+                 c.routes.insert(c.routes.begin(), route("there", "/old/there", "web"));
+             }},
+        Case{"SubsetEmpty", "P406-subset-empty", labelled, [](Config& c) { c.routes[0].subset = {{"version", "v9"}}; },
+             [](Config& c) { c.routes[0].subset = {{"version", "v1"}}; }},
+        Case{"SubsetOfDrained", "P406-subset-empty", labelled,
+             [](Config& c) {
+                 c.routes[0].subset = {{"version", "v2"}};
+                 web(c).endpoints[9].weight = 0;
+             },
+             [](Config& c) { c.routes[0].subset = {{"version", "v2"}}; }},
+        Case{"SubsetOne", "P406-subset-one", labelled, [](Config& c) { c.routes[0].subset = {{"version", "v2"}}; },
+             [](Config& c) { c.routes[0].subset = {{"version", "v1"}}; }},
+        Case{"PriorityGap", "P413-priority-gap", nothing, [](Config& c) { web(c).endpoints[9].priority = 2; },
+             [](Config& c) { web(c).endpoints[9].priority = 1; }},
+        Case{"NobodyIsFirst", "P413-priority-gap", nothing,
+             [](Config& c) {
+                 for (auto& e : web(c).endpoints) e.priority = 1;
+             },
+             nothing},
+        Case{"ZoneUnknown", "P413-zone-unknown", [](Config& c) { web(c).zone_aware = true; }, nothing,
+             [](Config& c) {
+                 c.zone = "a";
+                 web(c).endpoints[0].zone = "a";
+             }},
+        Case{"NobodyInZone", "P413-zone-unknown",
+             [](Config& c) {
+                 web(c).zone_aware = true;
+                 web(c).endpoints[0].zone = "a";
+             },
+             [](Config& c) { c.zone = "b"; }, [](Config& c) { c.zone = "a"; }},
+        Case{"FaultOn", "P417-fault-on", nothing,
+             [](Config& c) { c.routes[0].fault = config::Fault{{}, 0, 503, 1}; },
+             [](Config& c) { c.routes[0].fault = config::Fault{1s, 0, 503, 0}; }},
+        Case{"DelayOn", "P417-fault-on", nothing,
+             [](Config& c) { c.routes[0].fault = config::Fault{1s, 0.5, 503, 0}; }, nothing},
+        Case{"MirrorToItself", "P417-mirror-to-itself", [](Config& c) { c.pools.push_back(pool("copy", 2, 200, 9301)); },
+             [](Config& c) { c.routes[0].mirror = config::Mirror{"web", 1}; },
+             [](Config& c) { c.routes[0].mirror = config::Mirror{"copy", 1}; }},
+        Case{"TrustsAnybody", "P421-trusts-anybody", nothing,
+             [](Config& c) { c.listeners[0].trusted_proxies = {"0.0.0.0/0"}; },
+             [](Config& c) { c.listeners[0].trusted_proxies = {"10.0.0.0/8"}; }},
+        Case{"PROXYFromAnybody", "P421-trusts-anybody", nothing,
+             [](Config& c) { c.listeners[0].proxy_protocol_from = {"::/0"}; },
+             [](Config& c) { c.listeners[0].proxy_protocol_from = {"::1/128"}; }},
+        Case{"DiscoveryUnchecked", "P411-discovery-unchecked",
+             [](Config& c) {
+                 web(c).discovery.emplace();
+                 web(c).discovery->name = "web.internal";
+             },
+             [](Config& c) { web(c).health.reset(); }, nothing},
+        Case{"NoQueue", "P416-no-queue", nothing, [](Config& c) { web(c).limits.max_in_flight = 100; },
+             [](Config& c) {
+                 web(c).limits.max_in_flight = 100;
+                 web(c).limits.queue = 10;
+             }},
+        Case{"VerifyOff", "P420-verify-off", [](Config& c) { web(c).tls.emplace(); },
+             [](Config& c) { web(c).tls->verify = false; }, nothing},
+        Case{"UnusedCertificate", "P406-unused-certificate", with_tls,
+             [](Config& c) { c.certificates.push_back({"spare", "s.pem", "s.key"}); },
+             [](Config& c) {
+                 c.certificates.push_back({"spare", "s.pem", "s.key"});
+                 web(c).tls.emplace();
+                 web(c).tls->certificate = "spare";
+             }},
         Case{"EjectionCeiling", "P412-ejection-ceiling", nothing, [](Config& c) { web(c).ejection.max_fraction = 0.6; },
              [](Config& c) { web(c).ejection.max_fraction = 0.5; }}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
@@ -125,6 +268,12 @@ LiveState with_posts() {
     return state;
 }
 LiveState no_data() { return {}; }
+
+void sticky(Config& c) {
+    web(c).affinity.emplace();
+    web(c).affinity->secret = "sixteen characters";
+}
+void hashing(Config& c) { web(c).policy = config::Policy::maglev; }
 
 INSTANTIATE_TEST_SUITE_P(
     Each, ChangeRules,
@@ -209,6 +358,56 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Concurrency", "P416-concurrency-below-need", nothing,
              [](Config& c) { web(c).limits.max_in_flight_per_endpoint = 5; },
              [](Config& c) { web(c).limits.max_in_flight_per_endpoint = 20; }},
+        Case{"RateBelowRecorded", "P416-rate-below-recorded", nothing,
+             [](Config& c) { c.routes[0].rate_limits = {{config::RateKey::route, "", 1000, 100}}; },
+             [](Config& c) { c.routes[0].rate_limits = {{config::RateKey::route, "", 1500, 100}}; }},
+        Case{"RateByClientUnknown", "P416-rate-below-recorded",
+             [](Config& c) { c.routes[0].rate_limits = {{config::RateKey::route, "", 1100, 100}}; },
+             [](Config& c) { c.routes[0].rate_limits[0].rate = 900; },
+             [](Config& c) { c.routes[0].rate_limits = {{config::RateKey::client, "", 1, 1}}; }},
+        Case{"PoolLimit", "P416-pool-limit-below-need", nothing, [](Config& c) { web(c).limits.max_in_flight = 40; },
+             [](Config& c) { web(c).limits.max_in_flight = 100; }},
+        Case{"TrustMore", "P421-trust-changed", [](Config& c) { c.listeners[0].trusted_proxies = {"10.0.0.0/8"}; },
+             [](Config& c) { c.listeners[0].trusted_proxies.push_back("192.168.0.0/16"); },
+             [](Config& c) { c.listeners[0].idle_timeout = 50s; }},
+        Case{"TrustLess", "P421-trust-changed", [](Config& c) { c.listeners[0].proxy_protocol_from = {"10.0.0.0/8"}; },
+             [](Config& c) { c.listeners[0].proxy_protocol_from.clear(); },
+             [](Config& c) { c.listeners[0].idle_timeout = 50s; }},
+        Case{"AffinitySecret", "P419-affinity-lost", sticky,
+             [](Config& c) { web(c).affinity->secret = "another sixteen characters"; },
+             [](Config& c) { web(c).affinity->ttl = 2h; }},
+        Case{"AffinityOff", "P419-affinity-lost", sticky, [](Config& c) { web(c).affinity.reset(); },
+             [](Config& c) { web(c).affinity->ttl = 2h; }},
+        Case{"KeysMoveByPolicy", "P419-keys-move", hashing,
+             [](Config& c) { web(c).policy = config::Policy::ring_hash; },
+             [](Config& c) { web(c).hash.bounded_load = 1.25; }},
+        Case{"KeysMoveByKey", "P419-keys-move", hashing, [](Config& c) { web(c).hash.by = config::HashBy::path; },
+             [](Config& c) { web(c).hash.bounded_load = 1.25; }},
+        Case{"KeysMoveByRemoval", "P419-keys-move", hashing, [](Config& c) { web(c).endpoints.resize(9); },
+             [](Config& c) { web(c).hash.bounded_load = 1.25; }},
+        Case{"TlsOff", "P420-tls-off", with_tls,
+             [](Config& c) {
+                 c.certificates.clear();
+                 c.listeners[1].tls.reset();
+             },
+             [](Config& c) { c.listeners[1].tls->session_tickets = false; }},
+        Case{"TlsLowered", "P420-tls-lowered",
+             [](Config& c) {
+                 with_tls(c);
+                 c.listeners[1].tls->min_version = config::TlsVersion::tls13;
+             },
+             [](Config& c) { c.listeners[1].tls->min_version = config::TlsVersion::tls12; },
+             [](Config& c) { c.listeners[1].tls->session_tickets = false; }},
+        Case{"TlsToServersOff", "P420-tls-lowered", [](Config& c) { web(c).tls.emplace(); },
+             [](Config& c) { web(c).tls.reset(); }, [](Config& c) { web(c).tls->server_name = "a.example"; }},
+        Case{"ClientAuthLowered", "P420-client-auth-lowered",
+             [](Config& c) {
+                 with_tls(c);
+                 c.listeners[1].tls->client_auth = config::ClientAuth::required;
+                 c.listeners[1].tls->client_ca = "ca.pem";
+             },
+             [](Config& c) { c.listeners[1].tls->client_auth = config::ClientAuth::optional; },
+             [](Config& c) { c.listeners[1].tls->client_ca = "new.pem"; }},
         Case{"ConnectionsFill", "P416-connections-fill", nothing,
              [](Config& c) { c.listeners[0].idle_timeout = 10min; },
              [](Config& c) { c.listeners[0].idle_timeout = 5s; }}),
@@ -229,6 +428,207 @@ TEST(CheckChange, DeletedKeyIsShownAsNowDefault) {
     EXPECT_NE(find(findings, "P402-floor-lowered"), nullptr);
 }
 
+// ---- certificates --------------------------------------------------------------------------------------------------
+
+constexpr Timestamp today{1'800'000'000'000'000'000};
+
+CertificateFacts facts(std::vector<std::string> names) {
+    CertificateFacts f;
+    f.name = "main";
+    f.not_before = {today.ns - std::chrono::nanoseconds(24h * 30).count()};
+    f.not_after = today + 24h * 60;
+    f.dns_names = std::move(names);
+    return f;
+}
+LiveState knowing(std::vector<CertificateFacts> all) {
+    LiveState state = live();
+    state.certificates = std::move(all);
+    state.now = today;
+    return state;
+}
+/// Routes for a.example.com and *.b.example on both listeners.
+Config hosted() {
+    return changed(b10(), [](Config& c) {
+        with_tls(c);
+        c.routes.insert(c.routes.begin(), {route("a", "", "web"), route("b", "", "web")});
+        c.routes[0].match.host = "a.example.com";
+        c.routes[1].match.host = "*.b.example";
+    });
+}
+
+TEST(Certificates, AreJudgedByTheirFacts) {
+    const config::Document d = document(hosted());
+    const std::vector<std::string> names{"*.example.com", "*.B.example"};
+    EXPECT_TRUE(check_config(d, knowing({facts(names)})).empty()) << all_text(check_config(d, knowing({facts(names)})));
+    const auto expect = [&](std::string_view code, Severity severity,
+                            const std::function<void(CertificateFacts&)>& edit) {
+        CertificateFacts f = facts(names);
+        edit(f);
+        const Findings found = check_config(d, knowing({f}));
+        const Finding* finding = find(found, code);
+        ASSERT_NE(finding, nullptr) << code << all_text(found);
+        EXPECT_EQ(finding->severity, severity) << code;
+        EXPECT_TRUE(finding->path.starts_with("certificates.main")) << finding->path;
+        EXPECT_GT(finding->where.line, 0);
+    };
+    expect("P420-certificate-unusable", Severity::error, [](auto& f) { f.error = "m.pem: no such file"; });
+    expect("P420-key-mismatch", Severity::error, [](auto& f) { f.key_matches = false; });
+    expect("P420-chain-incomplete", Severity::warning, [](auto& f) { f.chain_complete = false; });
+    expect("P420-certificate-expired", Severity::error, [](auto& f) { f.not_after = {today.ns - 1}; });
+    expect("P420-expires-soon", Severity::warning, [](auto& f) { f.not_after = today + 24h * 13; });
+    expect("P420-not-yet-valid", Severity::error, [](auto& f) { f.not_before = today + 1h; });
+    EXPECT_TRUE(check_config(d).empty()) << "without facts nothing is said";
+}
+
+TEST(Certificates, CoverTheHostsOfTheirListener) {
+    const config::Document d = document(hosted());
+    const Findings found = check_config(d, knowing({facts({"a.example.com"})}));
+    const Finding* f = find(found, "P420-host-uncovered");
+    ASSERT_NE(f, nullptr) << all_text(found);
+    EXPECT_EQ(f->path, "routes[1].match.host");
+    EXPECT_NE(f->message.find("*.b.example"), std::string::npos) << f->message;
+    Config elsewhere = hosted();
+    elsewhere.routes[1].match.listeners = {"web"};
+    EXPECT_TRUE(check_config(document(elsewhere), knowing({facts({"a.example.com"})})).empty());
+}
+
+TEST(Certificates, StandForOneLabel) {
+    EXPECT_TRUE(certificate_covers({"*.example.com"}, "A.example.com"));
+    EXPECT_FALSE(certificate_covers({"*.example.com"}, "a.b.example.com"));
+    EXPECT_FALSE(certificate_covers({"*.example.com"}, "example.com"));
+    EXPECT_FALSE(certificate_covers({"*.com"}, "com"));
+    EXPECT_TRUE(certificate_covers({"x", "localhost"}, "localhost"));
+    EXPECT_FALSE(certificate_covers({}, "a"));
+}
+
+TEST(Certificates, MayNotGoWhileHostsNeedThem) {
+    const Config before = changed(hosted(), [](Config& c) {
+        c.certificates.push_back({"other", "o.pem", "o.key"});
+        c.listeners[1].tls->certificates = {"main", "other"};
+    });
+    CertificateFacts other = facts({"*.b.example"});
+    other.name = "other";
+    const LiveState state = knowing({facts({"a.example.com"}), other});
+    const Config after = changed(before, [](Config& c) {
+        c.certificates.pop_back();
+        c.listeners[1].tls->certificates.pop_back();
+    });
+    const Findings found = check_change(before, document(after), state);
+    const Finding* f = find(found, "P420-certificate-removed");
+    ASSERT_NE(f, nullptr) << all_text(found);
+    EXPECT_EQ(f->severity, Severity::error);
+    const Config tidied = changed(after, [](Config& c) { c.routes.erase(c.routes.begin() + 1); });
+    EXPECT_EQ(find(check_change(before, document(tidied), state), "P420-certificate-removed"), nullptr);
+}
+
+// ---- forecasts over actions ----------------------------------------------------------------------------------------
+
+double share_of(const Forecast& forecast, std::string_view pool) {
+    double share = 0;
+    for (const auto& e : forecast.endpoints) share += e.pool == pool ? e.share_after.value : 0;
+    return share;
+}
+
+TEST(Project, SplitsByWeight) {
+    const Config after = changed(b10(), [](Config& c) {
+        c.pools.push_back(pool("next", 4, 200, 9301));
+        c.routes[0].pool.clear();
+        c.routes[0].split = {{"web", 3}, {"next", 1}};
+    });
+    const Forecast f = project(b10(), after, live());
+    EXPECT_NEAR(share_of(f, "web"), 0.75, 1e-9);
+    EXPECT_NEAR(share_of(f, "next"), 0.25, 1e-9);
+    EXPECT_EQ(f.route_lost, 0);
+}
+
+TEST(Project, ASubsetCarriesAllOfItsRoute) {
+    const Config after = changed(b10(), [](Config& c) {
+        labelled(c);
+        c.routes[0].subset = {{"version", "v2"}};
+    });
+    const Forecast f = project(b10(), after, live());
+    EXPECT_NEAR(f.endpoints[9].share_after.value, 1, 1e-9);
+    EXPECT_NE(find(judge_forecast(f, after.guard), "P401-overload"), nullptr) << "6 times what one server carries";
+}
+
+TEST(Project, MirroredCopiesAreLoad) {
+    const Config after = changed(b10(), [](Config& c) {
+        c.pools.push_back(pool("copy", 4, 200, 9301));
+        c.routes[0].mirror = config::Mirror{"copy", 1};
+    });
+    const Forecast f = project(b10(), after, live());
+    EXPECT_NEAR(share_of(f, "web"), 1, 1e-9);
+    EXPECT_NEAR(share_of(f, "copy"), 1, 1e-9);
+    EXPECT_NE(find(judge_forecast(f, after.guard), "P401-overload"), nullptr) << "1200/s of copies, 4 x 200 carried";
+}
+
+TEST(Project, RoutesThatAnswerThemselvesAskNobody) {
+    const Config after = changed(b10(), [](Config& c) {
+        c.routes[0].pool.clear();
+        c.routes[0].respond = config::Respond{};
+    });
+    const Forecast f = project(b10(), after, live());
+    EXPECT_EQ(share_of(f, "web"), 0);
+    EXPECT_EQ(f.no_endpoint_after, 0);
+    EXPECT_EQ(f.route_lost, 0);
+    EXPECT_NEAR(f.pool_changed, 1, 1e-9);
+    const Config redirected = changed(b10(), [](Config& c) {
+        c.routes[0].pool.clear();
+        c.routes[0].redirect = config::Redirect{};
+        c.routes[0].redirect->host = "elsewhere.example";
+    });
+    EXPECT_EQ(project(b10(), redirected, live()).no_endpoint_after, 0);
+}
+
+TEST(Project, AnUndiscoveredPoolIsNotAnEmptyOne) {
+    const Config after = changed(b10(), [](Config& c) {
+        web(c).endpoints.clear();
+        web(c).discovery.emplace();
+        web(c).discovery->name = "web.internal";
+    });
+    EXPECT_EQ(project(b10(), after, live()).no_endpoint_after, 0);
+}
+
+TEST(Project, MethodsAndListenersDecide) {
+    const Config after = changed(b10(), [](Config& c) {
+        with_tls(c);
+        c.pools.push_back(pool("writes", 4, 200, 9301));
+        c.routes.insert(c.routes.begin(), {route("post", "", "writes"), route("plain", "", "writes")});
+        c.routes[0].match.methods = {"POST"};
+        c.routes[1].match.listeners = {"web"};
+    });
+    EXPECT_NEAR(share_of(project(b10(), after, live()), "web"), 1, 1e-9) << "GET, by the listener with TLS";
+    EXPECT_NEAR(share_of(project(b10(), after, with_posts()), "writes"), 1, 1e-9);
+}
+
+// ---- complaints of users of others ---------------------------------------------------------------------------------
+
+/// A path that is rewritten before the backend is chosen cannot be written: conditions see the request as sent.
+TEST(Complaint, RewritesDoNotReachLaterRules) {
+    const Config c = changed(b10(), [](Config& config) {
+        config.pools.push_back(pool("api", 2, 2000, 9301));
+        config.routes = {route("api", "/api", "api"), route("v2", "/v2", "web"), route("rest", "", "web")};
+        config.routes[0].rewrite = config::Rewrite{};
+        config.routes[0].rewrite->path_prefix = "/v2";
+    });
+    LiveState state = live();
+    state.traffic.mix[0].path = "/api/x";
+    EXPECT_NEAR(share_of(project(c, c, state), "api"), 1, 1e-9);
+}
+
+TEST(Complaint, AllFindingsOfAChangeAreToldAtOnce) {
+    const Config after = changed(b10(), [](Config& c) {
+        web(c).endpoints.resize(2);
+        web(c).health->fall = 1;
+        c.routes.push_back(route("late", "/late", "web"));
+    });
+    const Plan p = make_plan(b10(), document(after), live(), "r1");
+    EXPECT_EQ(verdict(p), Verdict::rejected);
+    for (const auto* code : {"P401-overload", "P411-fall-1", "P405-unreachable-route"}) {
+        EXPECT_NE(find(p.findings, code), nullptr) << code << all_text(p.findings);
+    }
+}
+
 // ---- route algebra -------------------------------------------------------------------------------------------------
 
 config::Match match(std::optional<std::string> host, std::optional<std::string> path,
@@ -246,6 +646,72 @@ TEST(Routes, CoveredBy) {
     const auto covered = covered_by(routes);
     const std::vector<std::optional<std::size_t>> wanted{{}, 0, {}, {}, 3, {}, {}, 6};
     EXPECT_EQ(covered, wanted);
+}
+
+TEST(Routes, CoveredByWildcardsPatternsAndConditions) {
+    using R = config::Route;
+    std::vector<R> routes;
+    const auto add = [&](std::optional<std::string> host, const std::function<void(config::Match&)>& edit) {
+        config::Match m;
+        m.host = std::move(host);
+        edit(m);
+        routes.push_back(R{std::to_string(routes.size()), m, "p"});
+    };
+    const auto prefix = [](std::string p) { return [p](config::Match& m) { m.path_prefix = p; }; };
+    const auto regex = [](std::string r) { return [r](config::Match& m) { m.path_regex = r; }; };
+    const auto header = [](std::optional<std::string> exact, std::optional<std::string> pattern, bool invert = false) {
+        return [=](config::Match& m) { m.headers = {{"X-A", exact, pattern, invert}}; };
+    };
+    add("*.a.example", prefix("/w"));                                       // 0
+    add("x.a.example", prefix("/w/deep"));                                  // 1: 0
+    add("*.y.A.example", prefix("/w"));                                     // 2: 0
+    add("a.example", prefix("/w"));                                         // 3: the bare domain is not below
+    add("r", prefix("/api"));                                               // 4
+    add("r", regex("/api/v[0-9]+/.*"));                                     // 5: 4, all begin with /api/
+    add("r", regex("/apix?"));                                              // 6: may be /apix
+    add("s", regex("/v[0-9]+"));                                            // 7
+    add("s", [](config::Match& m) { m.path = "/v12"; });                    // 8: 7
+    add("s", regex("/v[0-9]+"));                                            // 9: 7, the same text
+    add("s", prefix("/v1"));                                                // 10
+    add("h", header({}, {}));                                               // 11: there at all
+    add("h", header("7", {}));                                              // 12: 11
+    add("h", header({}, "[a-z]+"));                                         // 13: 11
+    add("h", header("abc", {}, true));                                      // 14
+    add("i", header({}, "[a-z]+"));                                         // 15
+    add("i", header("abc", {}));                                            // 16: 15
+    add("i", header("ABC", {}));                                            // 17
+    add("m", [](config::Match& m) { m.methods = {"GET", "HEAD"}; });        // 18
+    add("m", [](config::Match& m) { m.methods = {"HEAD"}; });               // 19: 18
+    add("m", [](config::Match&) {});                                        // 20
+    add("q", [](config::Match& m) { m.listeners = {"l"}; });                // 21
+    add("q", [](config::Match& m) { m.query = {{"a", "1", {}, false}}; });  // 22
+    add("q", [](config::Match& m) {
+        m.query = {{"a", "1", {}, false}, {"b", {}, {}, false}};
+        m.listeners = {"l"};
+    });                               // 23: 21
+    add("t", regex("/.*"));           // 24
+    add("t", [](config::Match&) {});  // 25: 24
+    const auto covered = covered_by(routes);
+    const std::vector<std::optional<std::size_t>> wanted{{}, 0,  0,  {}, {}, 4,  {}, {}, 7,  7,  {}, {}, 11,
+                                                         11, {}, {}, 15, {}, {}, 18, {}, {}, {}, 21, {}, 24};
+    for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_EQ(covered[i], wanted[i]) << i;
+}
+
+TEST(Routes, OverlapOfConditions) {
+    config::Match get, post, canary, stable, regex;
+    get.methods = {"GET"};
+    post.methods = {"POST"};
+    canary.headers = {{"X-Canary", "1", {}, false}};
+    stable.headers = {{"x-canary", "1", {}, true}};
+    regex.path_regex = "/api/v[12]";
+    EXPECT_FALSE(overlap(get, post));
+    EXPECT_FALSE(overlap(canary, stable));
+    EXPECT_TRUE(overlap(get, canary));
+    EXPECT_TRUE(overlap(match({}, {}, "/api"), regex));
+    EXPECT_FALSE(overlap(match({}, {}, "/shop"), regex));
+    EXPECT_FALSE(overlap(match({}, "/api/v3", {}), regex));
+    EXPECT_TRUE(overlap(match("*.x", {}, {}), match("a.b.x", {}, {})));
+    EXPECT_FALSE(overlap(match("*.x", {}, {}), match("x", {}, {})));
 }
 
 TEST(Routes, Overlap) {
@@ -299,11 +765,14 @@ std::string read_file(const std::string& path) {
     return out.str();
 }
 
-TEST(CheckConfig, ExampleIsClean) {
-    const std::string path = PLIMSOLL_SOURCE_DIR "/examples/plimsoll.yaml";
-    const config::Parsed parsed = config::parse(read_file(path), path);
-    ASSERT_TRUE(parsed.document);
-    EXPECT_TRUE(check_config(*parsed.document).empty()) << all_text(check_config(*parsed.document));
+TEST(CheckConfig, ExamplesAreClean) {
+    for (const auto* file : {"plimsoll", "tls", "grpc", "websocket", "tcp-sni", "routing", "discovery"}) {
+        const std::string path = std::string(PLIMSOLL_SOURCE_DIR "/examples/") + file + ".yaml";
+        const config::Parsed parsed = config::parse(read_file(path), path);
+        ASSERT_TRUE(parsed.document) << all_text(parsed.findings);
+        EXPECT_TRUE(parsed.findings.empty()) << all_text(parsed.findings);
+        EXPECT_TRUE(check_config(*parsed.document).empty()) << all_text(check_config(*parsed.document));
+    }
 }
 
 /// Every "P4..." literal of the sources is in the table, and the table names nothing else.

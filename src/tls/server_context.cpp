@@ -51,6 +51,7 @@ int on_server_name(SSL*, int*, void*) { return SSL_TLSEXT_ERR_OK; }
 
 int on_certificate(SSL* ssl, void* inside_pointer) {
     const Inside& inside = *static_cast<const Inside*>(inside_pointer);
+    if (SSL_session_reused(ssl) == 1) return 1;  // no certificate is shown
     SSL_certs_clear(ssl);
     for (std::uint32_t index : inside.choose(handshake_of(ssl).sni)) {
         const Certificate::Inside& certificate = inside.settings.certificates[index]->inside();

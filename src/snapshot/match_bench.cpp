@@ -166,6 +166,43 @@ void compile_tables(benchmark::State& state) {
 }
 BENCHMARK(compile_tables)->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
 
+// ---- what a worker does when it is handed a revision of 10,000 endpoints -------------------------------------------
+
+void install_carry_cursor(benchmark::State& state) {
+    const config::Config c = site(1, 1, 10'000);
+    Identities ids;
+    const auto made = compile(c, RevisionNumber{1}, ids, 1);
+    const balance::PoolFacts& facts = made->pools[0].facts;
+    Random random(1);
+    const balance::Cursor cursor = balance::fresh_cursor(facts, random);
+    for (auto _ : state) benchmark::DoNotOptimize(balance::carry_over(cursor, facts.members, facts.members));
+}
+BENCHMARK(install_carry_cursor)->Unit(benchmark::kMicrosecond);
+
+/// State for 10,000 endpoints that were not there before.
+void install_endpoint_states(benchmark::State& state) {
+    for (auto _ : state) {
+        std::vector<balance::EndpointState> states;
+        states.resize(10'000);
+        benchmark::DoNotOptimize(states.data());
+    }
+    state.counters["bytes/endpoint"] = sizeof(balance::EndpointState);
+}
+BENCHMARK(install_endpoint_states)->Unit(benchmark::kMicrosecond);
+
+/// The last holder of a snapshot frees it: that should be control, not a worker.
+void install_free_the_old(benchmark::State& state) {
+    const config::Config c = site(10'000, 1, 10'000);
+    Identities ids;
+    for (auto _ : state) {
+        state.PauseTiming();
+        auto made = compile(c, RevisionNumber{1}, ids, 1);
+        state.ResumeTiming();
+        made.reset();
+    }
+}
+BENCHMARK(install_free_the_old)->Unit(benchmark::kMicrosecond);
+
 }  // namespace
 }  // namespace plimsoll::snapshot
 

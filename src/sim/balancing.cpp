@@ -76,6 +76,7 @@ void report_tables(BalancingReport& report) {
 void report_hot_keys(BalancingReport& report) {
     line(report, "hot keys: Zipf(1.0) over 100,000 keys, 100 servers, about 10,000 in flight");
     line(report, "  {:<16} {:>6} {:>10} {:>11} {:>11}", "policy", "bound", "peak/mean", "worst send", "redirected %");
+    bool within = true;
     for (const double bound : {0.0, 1.25, 2.0}) {
         for (const NamedPolicy& one : {NamedPolicy{"maglev", balance::Maglev{bound}},
                                        {"ring_hash", balance::RingHash{bound}},
@@ -84,9 +85,11 @@ void report_hot_keys(BalancingReport& report) {
             line(report, "  {:<16} {:>6.2f} {:>10.2f} {:>11.2f} {:>11.1f}", one.name, bound, result.mean_peak,
                  result.worst_peak,
                  100 * static_cast<double>(result.away_from_home) / static_cast<double>(result.requests));
-            if (bound > 0) promise(report, result.worst_peak <= bound + 0.01, "nobody is sent more than the bound");
+            // the bound is rounded up to whole requests, of about a hundred on average
+            within = within && (bound <= 0 || result.worst_peak <= bound + 0.02);
         }
     }
+    promise(report, within, "nobody is sent more than the bound");
 }
 
 void report_antagonists(BalancingReport& report) {
@@ -120,9 +123,14 @@ void report_workers(BalancingReport& report) {
             line(report, "  {:<16} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}", "policy", "1", "2 own",
                  "2 shared", "4 own", "4 shared", "16 own", "16 shared");
             for (const NamedPolicy& one : balancing_policies()) {
+                if (one.name == "random") continue;
                 std::string row = fmt::format("  {:<16}", one.name);
                 for (const auto& [workers, share] : std::vector<std::pair<std::uint32_t, bool>>{
                          {1, false}, {2, false}, {2, true}, {4, false}, {4, true}, {16, false}, {16, true}}) {
+                    if (share && one.name == "round_robin") {  // goes by no counts
+                        row += fmt::format(" {:>14}", "-");
+                        continue;
+                    }
                     FarmOptions options = antagonists(one.policy, load, workers, servers);
                     options.share_loads = share;
                     options.watch_peaks = true;

@@ -25,6 +25,7 @@ using net::Descriptor;
 
 constexpr std::string_view variable = "PLIMSOLL_SUCCEEDS";
 constexpr int wire_of_child = 3;
+constexpr std::string_view ended_early = "the new process ended before it was ready";
 /// SCM_MAX_FD of the kernel is 253.
 constexpr std::size_t sockets_per_packet = 200;
 constexpr std::size_t packet_bytes = 1024;
@@ -172,8 +173,10 @@ Result<void> Upgrade::take_steps() {
         const std::size_t count = std::min(sockets_per_packet, sockets->size() - at);
         sent = send_packet(wire_.get(), "+", std::span(*sockets).subspan(at, count));
     }
-    sockets->clear();
+    if (!sent && errno == EPIPE) return fail(Code::closed, std::string(ended_early));
     if (!sent) return system_failure("the listening sockets cannot be handed over");
+    sockets->clear();
+    sockets->clear();
 
     const auto expect = [this](std::string_view word) -> Result<void> {
         const auto said = hear(plan_.patience);
@@ -203,7 +206,7 @@ Result<std::string> Upgrade::hear(Duration patience) const {
     if (wait[1].revents != 0) return fail(Code::cancelled, "this server is about to stop");
     std::vector<Descriptor> unwanted;
     auto said = receive_packet(wire_.get(), unwanted);
-    if (!said) said.error().detail = "the new process ended before it was ready";
+    if (!said) said.error().detail = ended_early;
     return said;
 }
 

@@ -33,9 +33,9 @@ struct PeakEwma {
 /// Prequal (Wydrowski, Kleinberg, Rumble and Archer, NSDI'24, arXiv 2312.10172): of `probes` endpoints drawn by lot,
 /// those with more in flight than the `hot` quantile are hot; the quickest cold one wins, or if all are hot the one
 /// with the fewest in flight. Latency is what requests took there lately with as many in flight as now.
-/// What differs from the paper: servers are not asked. In flight is what this process has there, and latency is
-/// measured on its own requests, so reading it is free and never stale, but what other balancers send is only seen
-/// through latency. A probe is thus not reused or aged; samples are.
+/// What differs from the paper: servers are not asked. In flight is what this worker has there (with Asked::shared, all
+/// workers), and latency is measured on its own requests, so reading it is free and never stale, but what other
+/// balancers send is only seen through latency. A probe is thus not reused or aged; samples are.
 struct Prequal {
     double hot = 0.84;                         ///< quantile of in flight, in [0, 1]; Q_RIF in the paper
     std::uint8_t probes = 5;                   ///< endpoints looked at per pick, at most max_probes

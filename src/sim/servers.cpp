@@ -70,7 +70,7 @@ void World::install(snapshot::Resident resident) {
 
 /// Room for the counts of new endpoints; what is in flight moves over.
 void World::share_loads() {
-    if (workers_.size() < 2 || shared_.size() == identities_.endpoints()) return;
+    if (!options_.share_loads || shared_.size() == identities_.endpoints()) return;
     shared_ = balance::SharedLoads(identities_.endpoints());
     for (const Worker& worker : workers_) {
         for (std::uint32_t i = 0; i < worker.states.size(); ++i) shared_.add(EndpointId{i}, worker.states[i].in_flight);

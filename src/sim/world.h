@@ -27,8 +27,8 @@ namespace plimsoll::sim {
 
 struct WorldOptions {
     std::uint64_t seed = 1;
-    std::uint32_t workers = 1;  ///< of the balancer: each has states, cursors and budgets of its own and sees
-                                ///< the others' requests in flight, as in production
+    std::uint32_t workers = 1;  ///< of the balancer: each has loads, cursors and budgets of its own, as in production
+    bool share_loads = false;   ///< workers see each other's requests in flight: decision 0008, not yet in the proxy
     bool warm = true;     ///< the endpoints of the first revision count as checked and up; false: they start unknown
     EndpointModel model;  ///< of servers that nothing else was said about
 };
@@ -185,7 +185,7 @@ private:
     snapshot::Resident resident_;
     std::vector<std::shared_ptr<const snapshot::Snapshot>> kept_;  ///< requests point into them
     std::vector<Worker> workers_;
-    balance::SharedLoads shared_{0};  ///< requests in flight of all workers; empty if there is one
+    balance::SharedLoads shared_{0};  ///< requests in flight of all workers; empty if they do not share
     std::map<config::Address, std::uint32_t> backend_of_;
     std::vector<Backend> backends_;
     std::vector<std::uint32_t> backend_of_endpoint_;  ///< by EndpointId

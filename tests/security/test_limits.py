@@ -276,17 +276,18 @@ class FiveHundredSlowClients(PeerTest):
 
 
 FLOODER = r"""
-import socket, sys, threading
+import os, socket, sys, threading
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", int(sys.argv[1])))
 listener.listen(64)
-block = bytes(4 << 20)
+block = os.memfd_create("block")
+os.ftruncate(block, 4 << 20)
 def serve(sock):
     sock.recv(65536)
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
     try:
-        while True: sock.sendall(block)
+        while True: os.sendfile(sock.fileno(), block, 0, 4 << 20)
     except OSError: pass
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
@@ -298,7 +299,7 @@ count = mmap.mmap(os.open(sys.argv[2], os.O_RDWR), 4096)
 sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 sock.sendall(b"GET / HTTP/1.1\r\nHost: large\r\n\r\n")
 buffer, total, at = bytearray(1 << 20), 0, 8 * int(sys.argv[3])
-while received := sock.recv_into(buffer):
+while received := sock.recv_into(buffer, 1 << 20, socket.MSG_TRUNC):  # thrown away by the kernel: nobody is faster
     total += received
     count[at:at + 8] = struct.pack("<Q", total)
 """
@@ -343,7 +344,7 @@ class FastDownloads(PeerTest):
     def test_small_request_beside_them(self):
         with tempfile.NamedTemporaryFile() as shared:
             shared.truncate(4096)
-            readers = [subprocess.Popen(["nice", "-n5", sys.executable, "-c", DOWNLOADER, str(self.server.port), shared.name, str(each)],
+            readers = [subprocess.Popen([sys.executable, "-c", DOWNLOADER, str(self.server.port), shared.name, str(each)],
                                         stdin=subprocess.DEVNULL) for each in range(self.STREAMS)]
             try:
                 count = mmap.mmap(shared.fileno(), 4096)
@@ -364,7 +365,7 @@ class FastDownloads(PeerTest):
                     reader.wait()
         most = sorted(costs)[len(costs) * 9 // 10]
         print(f"      {self.STREAMS} downloads move {most / 2**20:.0f} MiB while a small request is answered (90 % of {len(costs)})")
-        self.assertLess(most, 32 << 20)
+        self.assertLess(most, 128 << 20)
 
 
 if __name__ == "__main__":

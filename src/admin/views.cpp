@@ -96,6 +96,13 @@ std::string status_text(const Control& control, const SiteView& view) {
     if (gauges.journal_failures > 0) out += fmt::format("JOURNAL FAILING: {}\n", gauges.journal_failure);
     if (gauges.recorder_failures > 0) out += fmt::format("RECORDING FAILING: {}\n", gauges.recorder_failure);
     for (const judge::Signal& signal : site.watch.firing()) out += fmt::format("SIGNAL {}\n", signal.text);
+    for (const auto& seen : control.members().firing()) out += fmt::format("SIGNAL {}\n", seen.signal.text);
+    for (const control::SourceFigures& source : gauges.sources)
+        if (!source.standing.empty())
+            out += fmt::format("DISCOVERY of pool {} ({}): {}\n", source.pool, source.source, source.standing);
+    if (gauges.probes.starved)
+        out +=
+            fmt::format("HEALTH CHECKS STARVED: {} results discarded, health stands still\n", gauges.probes.discarded);
     out += fmt::format("\n{:<12} {:<12} {:>7} {:>7} {:>9} {:>6} {:>9} {:>6}  {}\n", "POOL", "ENDPOINT", "SHARE",
                        "WANTED", "RATE", "UTIL", "FAILURES", "INFL", "HEALTH");
     for (const EndpointView& one : view.endpoints) {
@@ -160,6 +167,41 @@ std::string incident_text(const incident::Incident& incident) {
 
 }  // namespace
 
+namespace {
+
+/// Each source of endpoints, and the newest changes of its members.
+Json discovery_list(const Control& control) {
+    constexpr std::size_t shown = 10;
+    Json list = Json::array();
+    for (const control::SourceFigures& source : control.members().figures()) {
+        Json changes = Json::array();
+        const auto& all = control.history().membership_changes;
+        for (auto change = all.rbegin(); change != all.rend() && changes.size() < shown; ++change) {
+            if (change->pool != source.pool || change->source != source.source) continue;
+            changes.push_back({{"at", rfc3339(change->at)},
+                               {"before", change->before},
+                               {"after", change->after},
+                               {"added", change->added.size()},
+                               {"removed", change->removed.size()},
+                               {"altered", change->altered.size()}});
+        }
+        list.push_back({{"pool", source.pool},
+                        {"source", source.source},
+                        {"members", source.members},
+                        {"doubted", source.doubted},
+                        {"answers", source.answers},
+                        {"failures", source.failures},
+                        {"held", source.held},
+                        {"good_age_s", source.good_age_s < 0 ? Json(nullptr) : Json(source.good_age_s)},
+                        {"differs_s", source.differs_s},
+                        {"standing", source.standing},
+                        {"changes", std::move(changes)}});
+    }
+    return list;
+}
+
+}  // namespace
+
 std::string status_json(const Control& control) {
     const SiteView view = look(control);
     const control::History& history = control.history();
@@ -178,6 +220,9 @@ std::string status_json(const Control& control) {
     Json signals = Json::array();
     for (const judge::Signal& signal : site.watch.firing())
         signals.push_back({{"kind", judge::name(signal.kind)}, {"subject", signal.subject}, {"text", signal.text}});
+    for (const auto& seen : control.members().firing())
+        signals.push_back(
+            {{"kind", judge::name(seen.signal.kind)}, {"subject", seen.signal.subject}, {"text", seen.signal.text}});
     const Control::Gauges gauges = control.gauges();
     return dump({{"version", control.settings().version},
                  {"active", history.active.value},
@@ -198,6 +243,7 @@ std::string status_json(const Control& control) {
                  {"workers", gauges.workers},
                  {"journal_failures", gauges.journal_failures},
                  {"endpoints", std::move(endpoints)},
+                 {"discovery", discovery_list(control)},
                  {"signals", std::move(signals)},
                  {"text", status_text(control, view)}});
 }

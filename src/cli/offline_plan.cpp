@@ -19,6 +19,7 @@ Result<std::string> offline_plan(const std::string& file, const std::string& tex
         return fail(Code::invalid, why);
     }
     control::PlanRequest request;
+    request.nobody_asks = true;
     request.text = text;
     request.file = file;
     request.active = base.document->config;

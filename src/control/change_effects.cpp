@@ -86,8 +86,8 @@ void Changes::append(const rollout::Append& append) {
     if (const auto written = parts_.ledger.append(revision_entry(revision)); !written)
         return refused_append(written.error());
     current_->record.revision = revision.number;
-    current_->candidate =
-        snapshot::compile(current_->planned->document->config, revision.number, parts_.site.identities, parts_.workers);
+    current_->candidate = compile_served(current_->planned->document->config, parts_.members.found(), revision.number,
+                                         parts_.site.identities, parts_.workers, parts_.site.active.get());
     parts_.care.remember_change(revision.number, parts_.site.active_document.text, current_->text);
     current_->answers.push_back(rollout::Appended{revision.number});
 }

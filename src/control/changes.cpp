@@ -43,21 +43,78 @@ PlanRequest Changes::plan_request(std::string text, std::string file) const {
         for (const snapshot::Endpoint& endpoint : pool.endpoints)
             if (site.is_down(endpoint.id)) request.out.push_back({pool.name, endpoint.address, "down"});
     request.seed = parts_.seed;
+    request.found = parts_.members.found();
     return request;
+}
+
+void Changes::run_plan(PlanRequest request, std::function<void(Planned)> done) {
+    parts_.background.run([this, request = std::move(request), done = std::move(done)]() mutable {
+        auto planned = std::make_shared<Planned>(make_planned(request));
+        return [this, request = std::move(request), done = std::move(done), planned]() mutable {
+            if (!planned->unasked) return done(std::move(*planned));
+            parts_.members.remember(planned->document->config);
+            const config::Config& proposed = planned->document->config;
+            parts_.members.discovery().await(
+                proposed, [this, request = std::move(request), done = std::move(done), planned]() mutable {
+                    request.found = parts_.members.found();
+                    request.found_is_all = true;
+                    run_plan(std::move(request), std::move(done));
+                });
+        };
+    });
+}
+
+void Changes::follow_sources() {
+    const bool candidate = current_ && current_->planned && current_->planned->document;
+    parts_.members.follow(
+        {&parts_.site.active_document.config, candidate ? &current_->planned->document->config : nullptr});
+}
+
+void Changes::membership_changed() {
+    Site& site = parts_.site;
+    const discovery::Found& found = parts_.members.found();
+    const bool adopted = current_ && current_->candidate == site.active;
+    site.active = compile_served(site.active_document.config, found, site.active->revision, site.identities,
+                                 parts_.workers, site.active.get());
+    if (adopted) {
+        current_->candidate = site.active;
+    } else if (current_ && current_->candidate) {
+        const bool resident = site.candidate == current_->candidate;
+        current_->candidate = compile_served(current_->planned->document->config, found, current_->candidate->revision,
+                                             site.identities, parts_.workers, current_->candidate.get());
+        if (resident) site.candidate = current_->candidate;
+    }
+    parts_.members.installed();
+    // The lease is as long as a renewal's: control is alive, or it would not be here.
+    const Instant lease = site.candidate ? parts_.network.now() + rollout::lease : never;
+    parts_.fleet.install(resident(lease), [](const Fleet::Installed& done) {
+        for (const std::string& failure : done.failures) spdlog::error("{}", failure);
+    });
+    parts_.prober.watch({site.active.get(), site.candidate.get()});
+}
+
+/// A new check that would take down servers that are well must not be let in: it ends the change before it decides.
+void Changes::stop_for_checks() {
+    if (!current_ || !parts_.site.candidate || current_->record.forced) return;
+    for (const CheckTrial& trial : parts_.prober.trials()) {
+        if (!trial.too_many) continue;
+        return advance(
+            rollout::Command{rollout::Verb::abort, "plimsoll",
+                             fmt::format("the health check of pool {} would take down {} of {} servers that are up: {}",
+                                         trial.pool, trial.fall, trial.up, trial.why)});
+    }
 }
 
 Result<void> Changes::plan(std::string text, std::string file, std::function<void(PlanAnswer)> done) {
     if (parts_.background.waiting() >= max_plans_waiting)
         return fail(Code::limit, "too many plans are waiting; try again in a moment");
-    parts_.background.run([this, request = plan_request(std::move(text), std::move(file)), done = std::move(done)] {
-        return [this, planned = std::make_shared<Planned>(make_planned(request)), done] {
-            PlanAnswer answer{std::move(*planned), {}};
-            const auto& frozen = parts_.ledger.history().frozen;
-            if (const auto found = frozen.find(answer.planned.plan.digest);
-                answer.planned.document && found != frozen.end())
-                answer.frozen = found->second.reason;
-            done(std::move(answer));
-        };
+    run_plan(plan_request(std::move(text), std::move(file)), [this, done = std::move(done)](Planned made) {
+        PlanAnswer answer{std::move(made), {}};
+        const auto& frozen = parts_.ledger.history().frozen;
+        if (const auto found = frozen.find(answer.planned.plan.digest);
+            answer.planned.document && found != frozen.end())
+            answer.frozen = found->second.reason;
+        done(std::move(answer));
     });
     return {};
 }
@@ -94,12 +151,10 @@ Result<std::shared_ptr<Feed>> Changes::submit(Submission submission) {
     auto feed = current_->feed;
     spdlog::info("{}: {} proposes {}{}", current_->record.id, submission.author, submission.file,
                  submission.reason.empty() ? "" : ": " + submission.reason);
-    parts_.background.run([this, request = plan_request(std::move(submission.text), std::move(submission.file)),
-                           submission = current_->submission] {
-        return [this, submission, planned = std::make_shared<Planned>(make_planned(request))] {
-            if (current_ && current_->submission == submission) this->planned(std::move(*planned));
-        };
-    });
+    run_plan(plan_request(std::move(submission.text), std::move(submission.file)),
+             [this, submitted = current_->submission](Planned made) {
+                 if (current_ && current_->submission == submitted) planned(std::move(made));
+             });
     return feed;
 }
 
@@ -113,6 +168,8 @@ void Changes::planned(Planned planned) {
 
     if (!planned.document)
         return close("rejected", exit_code::rejected, "REJECTED: the configuration cannot be read", {});
+    if (const auto nobody = parts_.members.nobody(planned.document->config); planned.unservable && !nobody.empty())
+        return close("rejected", exit_code::rejected, "REJECTED: " + nobody.front(), {});
     if (planned.verdict == check::Verdict::no_change)
         return close("no_change", exit_code::done, "no change: the effective configuration is the active one", {});
     const auto frozen = parts_.ledger.history().frozen.find(record.digest);
@@ -141,6 +198,7 @@ void Changes::begin(Planned planned) {
         current_->altered.push_back({difference.path, difference.before, difference.after, difference.where});
     }
     current_->planned = std::move(planned);
+    follow_sources();
     arm_key_ = keyed_hash(record.id, parts_.seed);
 
     rollout::Step step = rollout::start(std::move(proposal), parts_.site.watch.usual(), parts_.network.now());
@@ -169,6 +227,7 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
     if (!current_) return;
     if (!signals.empty() || !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});
     if (current_) advance(rollout::Measured{window, facts, parts_.site.rate});
+    stop_for_checks();
     if (current_) advance(rollout::Tick{});
 }
 
@@ -279,6 +338,7 @@ void Changes::close(const std::string& ending, int exit_code, const std::string&
     spdlog::info("{}: {}", record.id, summary);
     const auto feed = current_->feed;
     current_.reset();
+    follow_sources();
     feed->push(result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     feed->close();
 }

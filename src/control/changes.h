@@ -16,6 +16,7 @@
 #include "control/feed.h"
 #include "control/fleet.h"
 #include "control/ledger.h"
+#include "control/members.h"
 #include "control/planning.h"
 #include "control/prober.h"
 #include "control/recorder.h"
@@ -50,6 +51,7 @@ public:
         Care& care;
         Recorder& recorder;
         Background& background;
+        Members& members;
         std::uint64_t seed;
         std::uint32_t workers;
     };
@@ -76,6 +78,9 @@ public:
     /// Each tick in which a worker has not answered for `silent`, which is long: nobody sees what the change does, so
     /// it goes back, and its deadlines run.
     void unmeasured(Duration silent);
+    /// Endpoints were found or lost: what is resident is compiled anew, with the same revisions, and posted to the
+    /// workers.
+    void membership_changed();
     /// The server stops: what is in progress ends as interrupted, and nothing new is taken.
     void shut_down();
 
@@ -99,6 +104,10 @@ private:
     struct Verification;
 
     [[nodiscard]] PlanRequest plan_request(std::string text, std::string file) const;
+    /// Plans in the background, once the sources that the proposal names have been asked.
+    void run_plan(PlanRequest request, std::function<void(Planned)> done);
+    void follow_sources();
+    void stop_for_checks();
     void planned(Planned planned);
     void begin(Planned planned);
     void advance(const rollout::Observation& observation);

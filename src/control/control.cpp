@@ -60,7 +60,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     ControlSettings& set = control->settings_;
     if (set.workers == 0) set.workers = config.workers;
     if (set.workers == 0) set.workers = std::max(1u, std::thread::hardware_concurrency());
-    site.active = snapshot::compile(config, control->ledger_->history().active, site.identities, set.workers);
+    site.active = compile_served(config, {}, control->ledger_->history().active, site.identities, set.workers, nullptr);
     site.active_mix = rollout::equal_mix(*site.active);
     site.watch = judge::Watch({.utilisation_cap = config.guard.utilisation_cap});
 
@@ -71,6 +71,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
                                         .listening = set.listening});
     if (!fleet) return std::unexpected(fleet.error());
     control->fleet_ = std::move(*fleet);
+    control->members_ = std::make_unique<Members>(Members::Parts{network, site, *control->ledger_, *control->fleet_});
     control->recorder_ = std::make_unique<Recorder>(set.state + "/recording", config.recording);
     control->remember_peak();
 
@@ -113,7 +114,11 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     control->background_ = std::make_unique<Background>(network);
     control->changes_ = std::make_unique<Changes>(Changes::Parts{
         network, site, *control->ledger_, *control->fleet_, *control->prober_, *control->care_, *control->recorder_,
-        *control->background_, keyed_hash(std::uint64_t{5}, set.seed), set.workers});
+        *control->background_, *control->members_, keyed_hash(std::uint64_t{5}, set.seed), set.workers});
+    control->members_->follow({&config});
+    if (!control->members_->found().empty())  // known from before a restart
+        site.active = compile_served(config, control->members_->found(), site.active->revision, site.identities,
+                                     set.workers, nullptr);
     control->prober_->watch({site.active.get()});
     control->scope_.spawn(control->keep_time());
     return control;
@@ -180,8 +185,19 @@ void Control::remember_peak() {
 }
 
 void Control::when_serving(std::function<void(const std::vector<std::string>&)> done) {
-    fleet_->install({site_.active, nullptr, {}, false, 0, never},
-                    [done = std::move(done)](const Fleet::Installed& installed) { done(installed.failures); });
+    // Who asks in the first second shall not be told that nobody is there, only because nobody has been asked.
+    members_->discovery().await(site_.active_document.config, [this, done = std::move(done)] {
+        for (const std::string& pool : members_->nobody(site_.active_document.config)) spdlog::error("{}", pool);
+        if (members_->changed()) {
+            site_.active = compile_served(site_.active_document.config, members_->found(), site_.active->revision,
+                                          site_.identities, settings_.workers, nullptr);
+            members_->installed();
+            prober_->watch({site_.active.get()});
+        }
+        serving_ = true;
+        fleet_->install({site_.active, nullptr, {}, false, 0, never},
+                        [done](const Fleet::Installed& installed) { done(installed.failures); });
+    });
 }
 
 void Control::shut_down(Duration grace, std::function<void()> done) {
@@ -206,11 +222,14 @@ void Control::shut_down(Duration grace, std::function<void()> done) {
 
 async::Task<void> Control::keep_time() {
     Instant next = network_.now();
+    std::uint64_t rounds = 0;
     while (true) {
         next = std::max(next + tick_length, network_.now());
         co_await network_.sleep_until(next);
         if (stood_down_) continue;
-        if (collecting_) {  // a worker is slow to answer: its counts come with the next round
+        if (serving_ && members_->changed()) changes_->membership_changed();
+        if (++rounds % 10 == 0) look_at_members();  // also when a worker is silent: then above all
+        if (collecting_) {                          // a worker is slow to answer: its counts come with the next round
             if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
             continue;
         }
@@ -281,6 +300,16 @@ void Control::collect_signals(const measure::Tally& window) {
     const bool again = ticks_ % 10 == 0 && !site_.watch.firing().empty();
     if (changes_->in_progress() && (!signals.empty() || again)) hypotheses = judge::diagnose(scene());
     changes_->measured(window, facts, signals, hypotheses);
+}
+
+void Control::look_at_members() {
+    for (const Divergence::Seen& seen : members_->tick()) {
+        if (seen.signal.firing)
+            spdlog::warn("signal {}: {}", judge::name(seen.signal.kind), seen.signal.text);
+        else
+            spdlog::info("signal {} cleared: {}", judge::name(seen.signal.kind), seen.signal.text);
+        care_->observe(incident::SignalSeen{seen.signal, seen.pool});
+    }
 }
 
 judge::Scene Control::scene() const {
@@ -357,6 +386,9 @@ Control::Gauges Control::gauges() const {
     out.ticks = ticks_;
     out.slowest_tick = slowest_tick_;
     out.started = started_;
+    out.probes = prober_->figures();
+    out.sources = members_->figures();
+    out.memberships = members_->version();
     return out;
 }
 

@@ -19,6 +19,7 @@
 #include "control/changes.h"
 #include "control/fleet.h"
 #include "control/ledger.h"
+#include "control/members.h"
 #include "control/notifier.h"
 #include "control/prober.h"
 #include "control/recorder.h"
@@ -62,6 +63,7 @@ public:
     [[nodiscard]] const Site& site() const { return site_; }
     [[nodiscard]] const History& history() const { return ledger_->history(); }
     [[nodiscard]] const Prober& prober() const { return *prober_; }
+    [[nodiscard]] const Members& members() const { return *members_; }
     [[nodiscard]] const ControlSettings& settings() const { return settings_; }
     [[nodiscard]] net::Network& network() const { return network_; }
 
@@ -76,6 +78,9 @@ public:
         std::string journal_failure, recorder_failure;
         Duration slowest_tick{};  ///< between asking the workers and the last answer
         Instant started;
+        ProbeFigures probes;
+        std::vector<SourceFigures> sources;  ///< one for each source of endpoints
+        std::uint64_t memberships = 0;       ///< snapshots installed because endpoints were found or lost
     };
     [[nodiscard]] Gauges gauges() const;
 
@@ -88,6 +93,7 @@ private:
     void tick(Collected collected);
     void collect_signals(const measure::Tally& window);
     void earn_known_good();
+    void look_at_members();
     [[nodiscard]] judge::Scene scene() const;
 
     net::Network& network_;
@@ -95,6 +101,7 @@ private:
     Site site_;
     std::unique_ptr<Ledger> ledger_;
     std::unique_ptr<Fleet> fleet_;
+    std::unique_ptr<Members> members_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<Prober> prober_;
     std::unique_ptr<Notifier> notifier_;
@@ -108,6 +115,7 @@ private:
     Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;
     bool collecting_ = false;
+    bool serving_ = false;  ///< the first install has been posted
     bool stood_down_ = false;
     Instant asked_;
     Duration slowest_tick_{};

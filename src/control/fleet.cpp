@@ -70,6 +70,7 @@ void Fleet::ask_all(std::function<Answer(proxy::Worker&, net::Network&)> ask, st
 
 void Fleet::install(const snapshot::Resident& resident, std::function<void(Installed)> done) {
     auto installed = std::make_shared<Installed>();
+    const auto posted = unacknowledged_.insert(home_.now());
     ask_all<Installed>(
         [resident](proxy::Worker& worker, net::Network&) {
             auto failures = worker.install(resident);
@@ -83,7 +84,10 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
                 if (std::ranges::find(installed->failures, failure) == installed->failures.end())
                     installed->failures.push_back(std::move(failure));
         },
-        [installed, done = std::move(done)] { done(std::move(*installed)); });
+        [this, posted, installed, done = std::move(done)] {
+            unacknowledged_.erase(posted);
+            done(std::move(*installed));
+        });
 }
 
 void Fleet::set_health(EndpointId endpoint, balance::Health health) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,6 +56,10 @@ public:
     };
     /// Every worker serves `resident` from its next event on. `done` runs when all have swapped.
     void install(const snapshot::Resident& resident, std::function<void(Installed)> done);
+    /// When the oldest install was posted that some worker has not taken yet; `never` when all have.
+    [[nodiscard]] Instant unacknowledged_since() const {
+        return unacknowledged_.empty() ? never : *unacknowledged_.begin();
+    }
     void set_health(EndpointId endpoint, balance::Health health);
     /// Moves out what workers counted and recorded since the last time.
     void collect(std::function<void(Collected)> done);
@@ -84,6 +89,7 @@ private:
 
     net::Network& home_;
     std::vector<std::unique_ptr<Member>> members_;
+    std::multiset<Instant> unacknowledged_;                        ///< installs under way, by when they were posted
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< read by callbacks on control's thread
 };
 

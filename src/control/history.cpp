@@ -66,6 +66,55 @@ void fold_delivery(History& history, const store::Entry& from, const Json& body)
                                   body.value("error", "")});
 }
 
+Json endpoint_object(const config::Endpoint& endpoint) {
+    Json out{{"address", text(endpoint.address)}, {"name", endpoint.name}, {"weight", endpoint.weight}};
+    if (endpoint.capacity) out["capacity"] = *endpoint.capacity;
+    if (!endpoint.zone.empty()) out["zone"] = endpoint.zone;
+    if (endpoint.priority > 0) out["priority"] = endpoint.priority;
+    if (!endpoint.labels.empty()) out["labels"] = endpoint.labels;
+    return out;
+}
+
+std::optional<config::Endpoint> endpoint_of(const Json& body) {
+    const auto address = config::parse_address(body.value("address", ""));
+    if (!address) return std::nullopt;
+    config::Endpoint out;
+    out.address = *address;
+    out.name = body.value("name", text(*address));
+    out.weight = body.value("weight", 1.0);
+    if (body.contains("capacity")) out.capacity = body.at("capacity").get<double>();
+    out.zone = body.value("zone", "");
+    out.priority = body.value("priority", 0u);
+    if (body.contains("labels")) out.labels = body.at("labels").get<std::map<std::string, std::string>>();
+    return out;
+}
+
+std::vector<config::Endpoint> endpoints_of(const Json& body, const char* key) {
+    std::vector<config::Endpoint> all;
+    for (const Json& one : body.value(key, Json::array()))
+        if (auto endpoint = endpoint_of(one)) all.push_back(std::move(*endpoint));
+    return all;
+}
+
+void fold_membership(History& history, const store::Entry& from, const Json& body) {
+    MembershipChange change{from.subject,
+                            body.value("source", ""),
+                            body.value("before", std::size_t{0}),
+                            body.value("after", std::size_t{0}),
+                            endpoints_of(body, "added"),
+                            endpoints_of(body, "removed"),
+                            endpoints_of(body, "altered"),
+                            from.at};
+    auto& members = history.members[{change.pool, change.source}];
+    for (const auto* there : {&change.added, &change.altered})
+        for (const config::Endpoint& endpoint : *there)
+            members[text(endpoint.address)] =
+                endpoint_object(endpoint).dump(-1, ' ', false, Json::error_handler_t::replace);
+    for (const config::Endpoint& endpoint : change.removed) members.erase(text(endpoint.address));
+    history.membership_changes.push_back(std::move(change));
+    if (history.membership_changes.size() > max_membership_changes) history.membership_changes.pop_front();
+}
+
 }  // namespace
 
 void History::fold(const store::Entry& from) {
@@ -98,6 +147,8 @@ void History::fold(const store::Entry& from) {
             frozen.erase(from.subject);
         } else if (from.kind == "incident") {
             incidents[from.subject] = from.body;
+        } else if (from.kind == "membership") {
+            fold_membership(*this, from, body);
         } else if (from.kind == "notification") {
             fold_delivery(*this, from, body);
         } else {
@@ -127,6 +178,15 @@ ChangeRecord* History::change(const std::string& id) {
 const ChangeRecord* History::change(const std::string& id) const {
     const auto found = std::ranges::find(changes, id, &ChangeRecord::id);
     return found == changes.end() ? nullptr : &*found;
+}
+
+std::vector<config::Endpoint> History::members_of(const std::string& pool, const std::string& source) const {
+    std::vector<config::Endpoint> all;
+    const auto known = members.find({pool, source});
+    if (known == members.end()) return all;
+    for (const auto& [address, body] : known->second)
+        if (auto endpoint = endpoint_of(Json::parse(body))) all.push_back(std::move(*endpoint));
+    return all;
 }
 
 store::Entry change_entry(const ChangeRecord& change) {
@@ -178,6 +238,19 @@ store::Entry thawed_entry(const std::string& digest, const std::string& why, Tim
 
 store::Entry incident_entry(const std::string& id, const std::string& json, Timestamp at) {
     return {0, at, "incident", id, json};
+}
+
+store::Entry membership_entry(const MembershipChange& change) {
+    Json body{{"source", change.source}, {"before", change.before}, {"after", change.after}};
+    const auto put = [&body](const char* key, const std::vector<config::Endpoint>& endpoints) {
+        if (endpoints.empty()) return;
+        Json& list = body[key] = Json::array();
+        for (const config::Endpoint& endpoint : endpoints) list.push_back(endpoint_object(endpoint));
+    };
+    put("added", change.added);
+    put("removed", change.removed);
+    put("altered", change.altered);
+    return entry("membership", change.pool, change.at, body);
 }
 
 store::Entry delivery_entry(const Delivery& delivery) {

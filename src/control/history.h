@@ -3,14 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/time.h"
+#include "config/config.h"
 #include "store/journal.h"
 
 namespace plimsoll::control {
@@ -62,6 +65,16 @@ struct Delivery {
     std::string error;
 };
 
+/// One change of a pool's found endpoints. The revision stays the same.
+struct MembershipChange {
+    std::string pool, source;  ///< "web", "dns web.internal:80"
+    std::size_t before = 0, after = 0;
+    std::vector<config::Endpoint> added, removed, altered;
+    Timestamp at;
+};
+/// Kept for people; older ones are in the journal.
+inline constexpr std::size_t max_membership_changes = 100;
+
 struct History {
     std::uint64_t sequence = 0;  ///< of the last entry folded
     std::map<std::uint64_t, Revision> revisions;
@@ -72,6 +85,9 @@ struct History {
     std::map<std::string, Frozen> frozen;          ///< by digest
     std::map<std::string, std::string> incidents;  ///< id -> newest JSON
     std::vector<Delivery> deliveries;
+    std::deque<MembershipChange> membership_changes;  ///< the newest, oldest first
+    /// Who was found last: by pool and source, address to what is known of it (JSON).
+    std::map<std::pair<std::string, std::string>, std::map<std::string, std::string>> members;
     std::uint64_t unreadable = 0;  ///< entries of a newer version that we passed over
 
     void fold(const store::Entry& entry);
@@ -83,6 +99,8 @@ struct History {
     [[nodiscard]] RevisionNumber next_revision() const;
     [[nodiscard]] std::string next_change() const;
     [[nodiscard]] ChangeRecord* change(const std::string& id);
+    /// The endpoints that this source had found when the journal was written last; empty = none that we know of.
+    [[nodiscard]] std::vector<config::Endpoint> members_of(const std::string& pool, const std::string& source) const;
     [[nodiscard]] const ChangeRecord* change(const std::string& id) const;
 };
 
@@ -96,6 +114,7 @@ struct History {
 [[nodiscard]] store::Entry frozen_entry(const Frozen& frozen);
 [[nodiscard]] store::Entry thawed_entry(const std::string& digest, const std::string& why, Timestamp at);
 [[nodiscard]] store::Entry incident_entry(const std::string& id, const std::string& json, Timestamp at);
+[[nodiscard]] store::Entry membership_entry(const MembershipChange& change);
 [[nodiscard]] store::Entry delivery_entry(const Delivery& delivery);
 
 }  // namespace plimsoll::control

@@ -70,7 +70,9 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
     verification_->limit =
         parts_.network.now() + parsed.document->config.guard.recovery_window + rollout::recovery_limit;
 
-    site.active = snapshot::compile(parsed.document->config, to, site.identities, parts_.workers);
+    parts_.members.remember(parsed.document->config);
+    site.active = compile_served(parsed.document->config, parts_.members.found(), to, site.identities, parts_.workers,
+                                 site.active.get());
     site.active_document = std::move(*parsed.document);
     site.active_mix = rollout::equal_mix(*site.active);
     parts_.recorder.set(site.active_document.config.recording);
@@ -80,6 +82,7 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
         if (verification_) verification_->since = done.at;
     });
     parts_.prober.watch({site.active.get()});
+    follow_sources();
     newest_live_.reset();
     std::vector<store::Entry> entries{change_entry(record)};
     entries.push_back(active_entry(to, record.id + " rollback by hand", record.submitted));

@@ -18,12 +18,23 @@ constexpr std::size_t max_records = 200'000;
 }  // namespace
 
 bool unservable(const config::Config& config) {
-    if (config.listeners.empty() || config.routes.empty()) return true;
-    return std::ranges::any_of(config.routes, [&](const config::Route& route) {
-        const auto pool = std::ranges::find(config.pools, route.pool, &config::Pool::name);
+    if (config.listeners.empty()) return true;
+    const auto speaks_http = [](const config::Listener& one) { return one.protocol == config::Protocol::http; };
+    if (std::ranges::any_of(config.listeners, speaks_http) && config.routes.empty()) return true;
+    const auto nobody = [&](const std::string& name) {
+        const auto pool = std::ranges::find(config.pools, name, &config::Pool::name);
         return pool == config.pools.end() ||
                std::ranges::none_of(pool->endpoints, [](const config::Endpoint& e) { return e.weight > 0; });
-    });
+    };
+    for (const config::Route& route : config.routes) {
+        if (!route.pool.empty() && nobody(route.pool)) return true;
+        for (const config::Target& target : route.split)
+            if (target.weight > 0 && nobody(target.pool)) return true;
+    }
+    for (const config::Listener& listener : config.listeners)
+        for (const config::TcpRoute& route : listener.tcp)
+            if (nobody(route.pool)) return true;
+    return false;
 }
 
 Planned make_planned(const PlanRequest& request) {
@@ -39,20 +50,25 @@ Planned make_planned(const PlanRequest& request) {
         return out;
     }
     out.document = std::move(*parsed.document);
-    const config::Config& proposed = out.document->config;
-    out.unservable = unservable(proposed);
+    bool unknown = false;
+    for (const discovery::Source& source : discovery::sources(out.document->config))
+        unknown |= !request.found.contains(source);
+    out.unasked = unknown && !request.found_is_all && !request.nobody_asks;
+    if (out.unasked) return out;
+    const config::Config proposed = discovery::with_found(out.document->config, request.found);
+    out.unservable = !(unknown && request.nobody_asks) && unservable(proposed);
 
     const recording::Recording recording = load(request.segments, max_records);
     check::LiveState live{check::summarise(recording, request.peak_rate), request.out};
     out.peak_rate = live.traffic.peak_rate;
 
     std::optional<check::Forecast> replayed;
-    if (live.traffic.any() && !out.unservable) {
+    if (live.traffic.any() && !out.unservable && !(unknown && request.nobody_asks)) {
         sim::ReplayOptions options;
         options.seed = request.seed;
         options.peak_rate = live.traffic.peak_rate;
         options.out = request.out;
-        replayed = sim::replay(recording, request.active, proposed, options);
+        replayed = sim::replay(recording, discovery::with_found(request.active, request.found), proposed, options);
     }
     out.plan =
         check::make_plan(request.active, *out.document, live, request.base_name, replayed ? &*replayed : nullptr);

@@ -9,6 +9,7 @@
 
 #include "check/check.h"
 #include "config/config.h"
+#include "discovery/membership.h"
 #include "rollout/traffic_facts.h"
 
 namespace plimsoll::control {
@@ -21,6 +22,9 @@ struct PlanRequest {
     double peak_rate = 0;               ///< highest seen, requests/s; 0 = take the recording's own
     std::vector<check::OutOfRotation> out;
     std::uint64_t seed = 1;
+    discovery::Found found;     ///< endpoints known now, for both configs
+    bool nobody_asks = false;   ///< no server: pools with sources count as served, and nothing is replayed with them
+    bool found_is_all = false;  ///< sources of the proposed config that are not in `found` have been asked in vain
 };
 
 struct Planned {
@@ -32,11 +36,12 @@ struct Planned {
     bool unservable = false;  ///< it would serve nobody; cannot be forced
     rollout::PoolMix mix;     ///< of recorded requests over the proposed pools; empty = nothing recorded
     double peak_rate = 0;
+    bool unasked = false;  ///< only `document` is there: its sources have to be asked before anything can be said
 };
 
 [[nodiscard]] Planned make_planned(const PlanRequest& request);
 
-/// No listener, no route, or a routed pool without an endpoint that may take traffic.
+/// No listener, no route of an HTTP listener, or a pool that routes name without an endpoint that may take traffic.
 [[nodiscard]] bool unservable(const config::Config& config);
 
 }  // namespace plimsoll::control

@@ -176,7 +176,6 @@ Result<void> Upgrade::take_steps() {
     if (!sent && errno == EPIPE) return fail(Code::closed, std::string(ended_early));
     if (!sent) return system_failure("the listening sockets cannot be handed over");
     sockets->clear();
-    sockets->clear();
 
     const auto expect = [this](std::string_view word) -> Result<void> {
         const auto said = hear(plan_.patience);

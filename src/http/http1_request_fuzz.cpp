@@ -28,7 +28,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     const http::RequestHead& head = parser.head();
     std::string wire;
     http::HeadWriter writer(wire);
-    writer.request_line(head);
+    if (head.method == http::Method::connect) {
+        writer.request_line("CONNECT", head.target());
+    } else {
+        writer.request_line(head);
+    }
     writer.field("Host", head.authority().empty() ? std::string_view("none") : head.authority());
     writer.forward(head.fields).framing(head.framing).end();
     // The limits are on what came in; ours may be a little longer (a Host, a query's path).

@@ -273,8 +273,8 @@ void Http2Session::broken_by_peer(std::uint32_t error_code) {
     std::string detail = nghttp2_http2_strerror(error_code);
     if (!error_text_.empty()) detail.append(": ").append(error_text_);
     end_ = {Http2End::Why::protocol, Http2Flood::none, std::move(detail)};
-    linger_left_ = 256 * 1024;
-    linger_until_ = now() + std::chrono::seconds(1);
+    linger_left_ = linger_bytes;
+    linger_until_ = now() + linger_time;
     lose_channels("the peer broke the protocol");
 }
 

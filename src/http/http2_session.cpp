@@ -16,13 +16,6 @@ using async::Task;
 constexpr std::size_t read_bytes = 32 * 1024;
 /// Reads, and writes, in a row before the others get their turn.
 constexpr int turns = 8;
-/// After the last GOAWAY: how much and how long we go on reading, so that the peer gets it and not a reset.
-constexpr std::size_t linger_bytes = 256 * 1024;
-constexpr Duration linger_time = std::chrono::seconds(1);
-/// Between the two GOAWAYs of an orderly end, if the peer does not answer our PING.
-constexpr Duration notice_time = std::chrono::seconds(1);
-
-Instant after(Instant from, Duration wait) { return wait.count() <= 0 ? never : from + wait; }
 
 }  // namespace
 
@@ -149,79 +142,6 @@ void Http2Session::close() {
     ending_ = false;
     finish(Http2End::Why::cancelled, "closed by us");
     cut ? stream_.abort() : stream_.close();
-}
-
-// ---------------------------------------------------------------------------------------------------------- channels
-
-void Http2Session::join(Http2Channel& channel) {
-    channel.next_ = channels_;
-    if (channels_ != nullptr) channels_->previous_ = &channel;
-    channels_ = &channel;
-    if (active_++ == 0) heard_at_ = std::max(heard_at_, now());
-    pinged_ = pinged_ && active_ > 1;
-    if (limits_.ping_interval.count() > 0) note_deadline(heard_at_ + limits_.ping_interval);
-}
-
-void Http2Session::leave(Http2Channel& channel) {
-    if (channel.open_) {
-        if (!channel.finished() && !channel.cut_) {
-            const std::uint32_t code = !server()           ? NGHTTP2_CANCEL
-                                       : channel.sent_end_ ? NGHTTP2_NO_ERROR
-                                                           : NGHTTP2_INTERNAL_ERROR;
-            reset(channel, code);
-        }
-        nghttp2_session_set_stream_user_data(library_.get(), channel.id_, nullptr);
-    }
-    if (channel.lent() > 0) output_.keep(channel);
-    if (!channel.arrived_.empty()) {
-        nghttp2_session_consume_connection(library_.get(), channel.arrived_.size());
-        request_write();
-    }
-    release(channel);
-    (channel.previous_ != nullptr ? channel.previous_->next_ : channels_) = channel.next_;
-    if (channel.next_ != nullptr) channel.next_->previous_ = channel.previous_;
-}
-
-void Http2Session::release(Http2Channel& channel) {
-    if (!channel.counted_) return;
-    channel.counted_ = false;
-    if (--active_ != 0 || over_) return;
-    idle_since_ = now();
-    note_deadline(after(idle_since_, limits_.idle_timeout));
-    if (shutting_down_) request_write();
-}
-
-void Http2Session::consume(Http2Channel& channel, std::size_t bytes) {
-    if (channel.open_ && !channel.received_end_) {
-        nghttp2_session_consume(library_.get(), channel.id_, bytes);
-    } else {
-        nghttp2_session_consume_connection(library_.get(), bytes);
-    }
-    if (!in_library_ && nghttp2_session_want_write(library_.get()) != 0) request_write();
-}
-
-void Http2Session::reset(Http2Channel& channel, std::uint32_t error_code) {
-    if (!channel.open_) return;
-    nghttp2_submit_rst_stream(library_.get(), NGHTTP2_FLAG_NONE, channel.id_, error_code);
-    request_write();
-}
-
-void Http2Session::resume(Http2Channel& channel) {
-    // Refused when it was not waiting for us: then it comes by itself.
-    (void)nghttp2_session_resume_data(library_.get(), channel.id_);
-}
-
-void Http2Session::push() {
-    if (!blocked_) pump();
-    request_write();
-}
-
-void Http2Session::note_deadline(Instant at) {
-    waits_due_ = std::min(waits_due_, at);
-    if (!reader_.armed() || at >= reader_.deadline()) return;
-    reader_.disarm();
-    reader_.set_deadline(at);
-    stream_.arm(reader_);
 }
 
 // ------------------------------------------------------------------------------------------------------------ input
@@ -355,64 +275,6 @@ void Http2Session::on_writable(net::Wake why) {
     if (output_.pending() > 0 || nghttp2_session_want_write(library_.get()) != 0) request_write();
     settle();
     if (!over_ && reader_.armed() && next_due() < reader_.deadline()) arm_reader();
-}
-
-// ----------------------------------------------------------------------------------------------------------- timers
-
-Instant Http2Session::next_due() const {
-    if (ending_ || lingering_) return linger_until_;
-    Instant due = waits_due_;
-    if (!peer_settled_) due = std::min(due, after(begun_at_, limits_.head_timeout));
-    if (!acknowledged_) due = std::min(due, after(begun_at_, limits_.settings_timeout));
-    if (head_open_) due = std::min(due, after(head_since_, limits_.head_timeout));
-    if (active_ == 0) due = std::min(due, after(idle_since_, limits_.idle_timeout));
-    if (shutting_down_ && server() && !last_goaway_sent_) due = std::min(due, shut_down_at_ + notice_time);
-    if (active_ > 0 && limits_.ping_interval.count() > 0) {
-        due = std::min(due, pinged_ ? pinged_at_ + limits_.ping_timeout : heard_at_ + limits_.ping_interval);
-    }
-    return due;
-}
-
-void Http2Session::check_timers(Instant at) {
-    if (ending_ || lingering_) {
-        if (linger_until_ <= at) finish();
-        return;
-    }
-    if (waits_due_ <= at) {
-        waits_due_ = never;
-        for (Http2Channel* channel = channels_; channel != nullptr; channel = channel->next_) {
-            waits_due_ = std::min(waits_due_, channel->expire(at));
-        }
-    }
-    if ((!peer_settled_ && after(begun_at_, limits_.head_timeout) <= at) ||
-        (!acknowledged_ && after(begun_at_, limits_.settings_timeout) <= at)) {
-        return end(Http2End::Why::stalled, NGHTTP2_SETTINGS_TIMEOUT, "no SETTINGS, or none acknowledged");
-    }
-    if (head_open_ && after(head_since_, limits_.head_timeout) <= at) {
-        return end(Http2End::Why::stalled, NGHTTP2_ENHANCE_YOUR_CALM, "a head that does not end");
-    }
-    if (active_ == 0 && after(idle_since_, limits_.idle_timeout) <= at) {
-        return end(Http2End::Why::idle, NGHTTP2_NO_ERROR, {});
-    }
-    if (shutting_down_ && server() && shut_down_at_ + notice_time <= at) send_last_goaway();
-    if (active_ == 0 || limits_.ping_interval.count() <= 0) return;
-    if (pinged_ && pinged_at_ + limits_.ping_timeout <= at) {
-        finish(Http2End::Why::dead, "no answer to a PING");
-        return stream_.abort();
-    }
-    if (!pinged_ && heard_at_ + limits_.ping_interval <= at) {
-        pinged_ = true;
-        pinged_at_ = at;
-        send_ping(life_ping);
-    }
-}
-
-void Http2Session::send_ping(std::uint64_t opaque) {
-    std::array<std::uint8_t, 8> bytes;
-    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(opaque >> (8 * i));
-    nghttp2_submit_ping(library_.get(), NGHTTP2_FLAG_NONE, bytes.data());
-    ++counts_.pings_sent;
-    request_write();
 }
 
 // ---------------------------------------------------------------------------------------------------------- the end

@@ -7,6 +7,8 @@
 // Source: RFC 9113; nghttp2's programmers' guide.
 #pragma once
 
+#include <nghttp2/nghttp2.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,7 +17,6 @@
 #include <string_view>
 #include <vector>
 
-#include <nghttp2/nghttp2.h>
 #include "async/task.h"
 #include "http/http2.h"
 #include "http/http2_channel.h"
@@ -32,6 +33,9 @@ struct Http2Field {
     std::string_view value;
     bool unindexed = false;  ///< secret or never the same twice: kept out of the dynamic table, which many users share
 };
+
+/// `wait` after `from`; 0 = never.
+[[nodiscard]] inline Instant after(Instant from, Duration wait) { return wait.count() <= 0 ? never : from + wait; }
 
 class Http2Session {
 public:
@@ -108,6 +112,11 @@ private:
     class Finished;
     /// What our PINGs carry: the answer to one is told from the answer to another.
     static constexpr std::uint64_t notice_ping = 1, life_ping = 2;
+    /// Between the two GOAWAYs of an orderly end, if the peer does not answer our PING.
+    static constexpr Duration notice_time = std::chrono::seconds(1);
+    /// After the last GOAWAY: how much and how long we go on reading, so that the peer gets it and not a reset.
+    static constexpr std::size_t linger_bytes = 256 * 1024;
+    static constexpr Duration linger_time = std::chrono::seconds(1);
 
     // Called by nghttp2's callbacks.
     void begin_request(std::int32_t id);

@@ -133,7 +133,7 @@ ProbeResult judge_grpc(const config::HealthCheck& check, const Http2Answer& answ
         return {Kind::bad, fmt::format("{}: the answer is not gRPC ({:.40})", what, answer.content_type)};
     if (answer.grpc_status != "0")
         return {Kind::bad,
-                fmt::format("{}: grpc-status {:.8} {:.80}", what,
+                fmt::format("{}: grpc-status {:.16} {:.80}", what,
                             answer.grpc_status.empty() ? "is missing" : answer.grpc_status, answer.grpc_message)};
     const Result<Serving> serving = decode_health_answer(answer.body);
     if (!serving) return {Kind::bad, fmt::format("{}: {}", what, serving.error().detail)};

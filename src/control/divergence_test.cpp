@@ -17,7 +17,7 @@ TEST(Divergence, ASignalWhenItLastsTooLongAndOnceWhenItEnds) {  // Slack 2020
     ASSERT_EQ(began.size(), 1u);
     EXPECT_EQ(began[0].signal.kind, judge::SignalKind::divergence);
     EXPECT_TRUE(began[0].signal.firing);
-    EXPECT_EQ(began[0].signal.value, 60);
+    EXPECT_DOUBLE_EQ(began[0].signal.value, 60);
     EXPECT_EQ(began[0].pool, "web");
     EXPECT_NE(began[0].signal.text.find("SERVFAIL"), std::string::npos);
     EXPECT_TRUE(divergence.observe(failing, at(71)).empty());

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 
 #include "base/hash.h"
 #include "config/units.h"
@@ -71,27 +73,52 @@ Result<std::string> parse_network(std::string_view text) {
 }
 
 namespace {
-std::uint64_t hash_of(std::string_view path) { return keyed_hash(path, 0); }
+std::uint64_t hash_of(std::string_view path) { return std::max<std::uint64_t>(keyed_hash(path, 0), 1); }
 }  // namespace
 
-void Sources::add(std::string_view path, const Where& where) {
-    if (places_.empty()) file_ = where.file;
-    places_.try_emplace(hash_of(path), Place{where.line, where.column});
+std::size_t Sources::slot(std::uint64_t hash) const {
+    const std::size_t mask = places_.size() - 1;
+    std::size_t at = hash & mask;
+    while (places_[at].hash != 0 && places_[at].hash != hash) at = (at + 1) & mask;
+    return at;
 }
 
-bool Sources::written(std::string_view path) const { return places_.contains(hash_of(path)); }
+const Sources::Place* Sources::find(std::string_view path) const {
+    if (places_.empty()) return nullptr;
+    const Place& place = places_[slot(hash_of(path))];
+    return place.hash == 0 ? nullptr : &place;
+}
+
+void Sources::reserve(std::size_t places) {
+    const std::size_t wanted = std::bit_ceil(std::max<std::size_t>(2 * places, 16));
+    if (wanted <= places_.size()) return;
+    std::vector<Place> old(wanted);
+    old.swap(places_);
+    for (const Place& place : old) {
+        if (place.hash != 0) places_[slot(place.hash)] = place;
+    }
+}
+
+void Sources::add(std::string_view path, const Where& where) {
+    if (used_ == 0) file_ = where.file;
+    if (2 * (used_ + 1) > places_.size()) reserve(used_ + 1);
+    Place& place = places_[slot(hash_of(path))];
+    if (place.hash != 0) return;
+    place = {hash_of(path), where.line, where.column};
+    ++used_;
+}
+
+bool Sources::written(std::string_view path) const { return find(path) != nullptr; }
 
 Where Sources::where(std::string_view path) const {
     while (true) {
-        if (const auto found = places_.find(hash_of(path)); found != places_.end()) {
-            return {file_, found->second.line, found->second.column};
-        }
+        if (const Place* place = find(path)) return {file_, place->line, place->column};
         const auto cut = path.find_last_of(".[");
         if (cut == std::string_view::npos) break;
         path = path.substr(0, cut);
     }
-    const auto whole = places_.find(hash_of({}));
-    return whole == places_.end() ? Where{} : Where{file_, whole->second.line, whole->second.column};
+    const Place* whole = find({});
+    return whole == nullptr ? Where{} : Where{file_, whole->line, whole->column};
 }
 
 }  // namespace plimsoll::config

@@ -7,7 +7,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/finding.h"
@@ -444,7 +443,7 @@ struct Config {
 class Sources {
 public:
     /// Makes room for so many places, so that adding them costs no more than it must.
-    void reserve(std::size_t places) { places_.reserve(places); }
+    void reserve(std::size_t places);
     /// The first place of a path counts. All places are in one file.
     void add(std::string_view path, const Where& where);
     [[nodiscard]] Where where(std::string_view path) const;
@@ -452,11 +451,18 @@ public:
 
 private:
     struct Place {
+        std::uint64_t hash = 0;  ///< 0 = free
         int line = 0, column = 0;
     };
+    /// Where the path is, or would go. The table is never full.
+    [[nodiscard]] std::size_t slot(std::uint64_t hash) const;
+    [[nodiscard]] const Place* find(std::string_view path) const;
+
     std::string file_;
-    /// By a 64-bit hash of the path: a large file has a hundred thousand paths, and their text is not needed again.
-    std::unordered_map<std::uint64_t, Place> places_;
+    /// Open addressing by a 64-bit hash of the path: a large file has a hundred thousand paths, and their text is not
+    /// needed again. A power of two in size, at most half full.
+    std::vector<Place> places_;
+    std::size_t used_ = 0;
 };
 
 /// A config together with the text it came from.

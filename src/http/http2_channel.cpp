@@ -84,6 +84,18 @@ void add_length(std::vector<Http2Field>& fields, const Framing& framing, const D
 
 // ------------------------------------------------------------------------------------------------------------ channel
 
+/// While it lives, the channel may look at what the sender lent it.
+struct Http2Channel::Sending {
+    explicit Sending(Http2Channel& own) : channel(&own) { own.sending_ = this; }
+    Sending(const Sending&) = delete;
+    ~Sending() {
+        if (channel == nullptr) return;
+        channel->sending_ = nullptr;
+        channel->drop_outgoing();
+    }
+    Http2Channel* channel;  ///< nullptr once it is gone, which may be before the coroutine that waits for it
+};
+
 Http2Channel::Http2Channel(Http2Session& session, std::int32_t id, Side peer)
     : session_(&session), id_(id), peer_(peer), trailers_(trailer_limits(session.limits())) {
     session.join(*this);
@@ -94,6 +106,7 @@ Http2Channel::~Http2Channel() {
         if (waiter != nullptr) waiter->disarm();
     }
     if (session_ != nullptr) session_->leave(*this);
+    if (sending_ != nullptr) sending_->channel = nullptr;
 }
 
 void Http2Channel::Wait::await_suspend(std::coroutine_handle<> handle) {
@@ -203,14 +216,6 @@ Task<Result<void>> Http2Channel::wait_for_more(Deadline deadline) {
 }
 
 // ---- sending
-
-/// While it lives, the channel may look at what the sender lent it.
-struct Http2Channel::Sending {
-    explicit Sending(Http2Channel& own) : channel(own) {}
-    Sending(const Sending&) = delete;
-    ~Sending() { channel.drop_outgoing(); }
-    Http2Channel& channel;
-};
 
 void Http2Channel::drop_outgoing() {
     out_ = chunk_ = {};

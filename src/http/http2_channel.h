@@ -130,6 +130,7 @@ private:
     std::string arrived_, held_;
     std::string_view out_, chunk_;
     const Fields* out_trailers_ = nullptr;
+    Sending* sending_ = nullptr;  ///< the send() in progress
     std::optional<Error> failed_;
     bool sent_some_ = false;  ///< at the session's end
     net::Waiter* waiting_[2] = {nullptr, nullptr};

@@ -28,7 +28,7 @@ public:
                 Http2Counts& counts);
     Http2Server(const Http2Server&) = delete;
     Http2Server& operator=(const Http2Server&) = delete;
-    /// Streams in progress fail with reset. Not from within a handler's call.
+    /// Streams in progress fail with reset. Not from within a handler's call. A run() that still waits never goes on.
     ~Http2Server();
 
     /// Reads and writes until the connection ends, and says why. `received`: bytes read already, the preface first;

@@ -22,20 +22,29 @@ constexpr int turns = 8;
 /// run()'s wait. Destroyed before the end, it ends the session: the stream may go with the coroutine.
 class Http2Session::Finished final : public net::Waiter {
 public:
-    explicit Finished(Http2Session& session) : Waiter(net::Direction::read, never), session_(session) {}
-    ~Finished() override {
-        if (!session_.over_) session_.finish(Http2End::Why::cancelled, "dropped");
+    explicit Finished(Http2Session& session) : Waiter(net::Direction::read, never), session_(&session) {
+        session.running_ = this;
     }
-    [[nodiscard]] bool await_ready() const { return session_.over_; }
+    ~Finished() override {
+        if (session_ == nullptr) return;
+        session_->running_ = nullptr;
+        if (!session_->over_) session_->finish(Http2End::Why::cancelled, "dropped");
+    }
+    [[nodiscard]] bool await_ready() const { return session_->over_; }
     void await_suspend(std::coroutine_handle<> handle) {
         handle_ = handle;
-        sit_in(session_.finished_);
+        sit_in(session_->finished_);
     }
     void await_resume() const {}
+    /// The session goes first: run() never goes on, and is only destroyed.
+    void forget() {
+        disarm();
+        session_ = nullptr;
+    }
 
 private:
     void woken(net::Wake) override { handle_.resume(); }
-    Http2Session& session_;
+    Http2Session* session_;
     std::coroutine_handle<> handle_;
 };
 
@@ -60,7 +69,7 @@ Http2Session::Http2Session(Role role, net::Network& network, net::Stream& stream
 }
 
 Http2Session::~Http2Session() {
-    if (finished_ != nullptr) finished_->disarm();
+    if (running_ != nullptr) running_->forget();
     if (!over_) finish(Http2End::Why::cancelled, "dropped");
     fresh_.clear();
     building_.reset();

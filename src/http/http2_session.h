@@ -176,6 +176,7 @@ private:
     Http2Output output_;
     Reader reader_;
     Writer writer_;
+    Finished* running_ = nullptr;      ///< run()'s wait, while its coroutine lives
     net::Waiter* finished_ = nullptr;  ///< who waits in run()
 
     Http2Channel* channels_ = nullptr;                       ///< all that live

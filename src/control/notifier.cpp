@@ -1,8 +1,8 @@
 #include "control/notifier.h"
 
-#include <charconv>
 #include <utility>
 
+#include "control/http_target.h"
 #include "http/client.h"
 
 namespace plimsoll::control {
@@ -12,27 +12,6 @@ namespace {
 constexpr Duration attempt_limit = std::chrono::seconds(10);
 constexpr std::size_t max_pending =
     1000;  ///< deliveries at once; a receiver that is down for days must not fill memory
-
-struct Target {
-    net::Address address;
-    std::string authority, path;
-};
-
-/// "http://127.0.0.1:9000/hook"; config::parse has checked the form.
-Result<Target> target(std::string_view url) {
-    constexpr std::string_view scheme = "http://";
-    if (!url.starts_with(scheme)) return fail(Code::invalid, "a webhook needs an http:// URL");
-    url.remove_prefix(scheme.size());
-    const std::size_t slash = url.find('/');
-    const std::string authority(url.substr(0, slash));
-    std::string path(slash == std::string_view::npos ? "/" : url.substr(slash));
-    const auto parsed = config::parse_address(
-        authority.find(':', authority.rfind(']') + 1) == std::string::npos ? authority + ":80" : authority);
-    if (!parsed) return std::unexpected(parsed.error());
-    const auto address = net::Address::ip(parsed->host, parsed->port);
-    if (!address) return std::unexpected(address.error());
-    return Target{*address, authority, std::move(path)};
-}
 
 }  // namespace
 
@@ -48,7 +27,7 @@ void Notifier::send(const incident::Notification& notification, const std::vecto
 }
 
 async::Task<void> Notifier::deliver(incident::Notification notification, config::Webhook to) {
-    const auto where = target(to.url);
+    const auto where = http_target(to.url);
     for (std::uint32_t attempt = 1;; ++attempt) {
         incident::Delivery delivery{notification.id, to.name, attempt, 0, {}, network_.wall()};
         if (!where) {

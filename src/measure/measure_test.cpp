@@ -200,6 +200,42 @@ TEST(Tally, ExtendAddsCountsAndReplacesGauges) {
     EXPECT_EQ(sum.arms[0].routes[0].waiting.count(), 3u);
 }
 
+TEST(Fold, CountsCausesAndProtocolsOfRequestsAndAttempts) {
+    Outcome refused = outcome(Arm::active, 0, 429, 1ms, 0);
+    refused.attempt_count = 0;
+    refused.cause = Cause::rate_limited;
+    refused.spoken = Spoken::http2;
+    Outcome second = outcome(Arm::active, 0, 200, 1ms, 0);
+    second.attempt_count = 2;
+    second.attempt[0] = {.endpoint = EndpointId{0}, .cause = Cause::connect_refused};
+    second.attempt[1] = {.endpoint = EndpointId{1}, .status = 200};
+    Tally tally;
+    fold(tally, refused);
+    fold(tally, second);
+    EXPECT_EQ(tally.arms[0].routes[0].rate_limited, 1u);
+    EXPECT_EQ(tally.causes[static_cast<std::size_t>(Cause::rate_limited)], 1u);
+    EXPECT_EQ(tally.causes[static_cast<std::size_t>(Cause::none)], 1u);
+    EXPECT_EQ(tally.attempt_causes[static_cast<std::size_t>(Cause::connect_refused)], 1u);
+    EXPECT_EQ(tally.attempt_causes[static_cast<std::size_t>(Cause::none)], 1u);
+    EXPECT_EQ(tally.spoken, (std::array<std::uint64_t, 3>{1, 1, 0}));
+}
+
+TEST(Tally, GaugesOfTheWholeServerAddOverWorkersAndAreReplacedOverTime) {
+    Tally one, other;
+    one.queue_waiting = 2, one.tunnels = 1, one.mirrors = 4, one.http2_clients.floods[3] = 1;
+    other.queue_waiting = 1, other.tunnels = 1, other.http2_clients.floods[3] = 2, other.http2_upstream.streams = 5;
+    one += other;
+    EXPECT_EQ(one.queue_waiting, 3u);
+    EXPECT_EQ(one.tunnels, 2u);
+    EXPECT_EQ(one.http2_clients.floods[3], 3u);
+    extend(one, other);
+    EXPECT_EQ(one.queue_waiting, 1u);
+    EXPECT_EQ(one.tunnels, 1u);
+    EXPECT_EQ(one.mirrors, 0u);
+    EXPECT_EQ(one.http2_clients.floods[3], 5u);
+    EXPECT_EQ(one.http2_upstream.streams, 10u);
+}
+
 Tally window(std::int64_t from_ms, std::int64_t to_ms, int requests) {
     Tally t;
     t.from = Instant{from_ms * 1'000'000};

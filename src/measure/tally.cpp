@@ -33,6 +33,11 @@ void add_by_index(std::vector<T>& to, const std::vector<T>& from) {
     for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
 }
 
+template <class T, std::size_t size>
+void add_each(std::array<T, size>& to, const std::array<T, size>& from) {
+    for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
+}
+
 void fold_attempt(EndpointTally& endpoint, const Attempt& attempt) {
     ++endpoint.attempts;
     switch (attempt.cause) {
@@ -106,6 +111,7 @@ RouteTally& RouteTally::operator+=(const RouteTally& other) {
     no_endpoint += other.no_endpoint;
     retried += other.retried;
     client_gone += other.client_gone;
+    rate_limited += other.rate_limited;
     total.add(other.total);
     waiting.add(other.waiting);
     return *this;
@@ -153,6 +159,19 @@ RouteTally ArmTally::all_routes() const {
     return sum;
 }
 
+Http2Tally& Http2Tally::operator+=(const Http2Tally& other) {
+    streams += other.streams;
+    refused += other.refused;
+    malformed += other.malformed;
+    too_large += other.too_large;
+    resets_received += other.resets_received;
+    resets_sent += other.resets_sent;
+    goaways_received += other.goaways_received;
+    goaways_sent += other.goaways_sent;
+    add_each(floods, other.floods);
+    return *this;
+}
+
 Tally& Tally::operator+=(const Tally& other) {
     const bool empty = from == Instant{} && to == Instant{};
     const bool other_empty = other.from == Instant{} && other.to == Instant{};
@@ -172,6 +191,15 @@ Tally& Tally::operator+=(const Tally& other) {
     mirrors_skipped += other.mirrors_skipped;
     recording_dropped += other.recording_dropped;
     log_dropped += other.log_dropped;
+    spans_dropped += other.spans_dropped;
+    add_each(spoken, other.spoken);
+    add_each(causes, other.causes);
+    add_each(attempt_causes, other.attempt_causes);
+    http2_clients += other.http2_clients;
+    http2_upstream += other.http2_upstream;
+    queue_waiting += other.queue_waiting;
+    tunnels += other.tunnels;
+    mirrors += other.mirrors;
     return *this;
 }
 
@@ -187,11 +215,15 @@ void fold(Tally& tally, const Outcome& outcome) {
     else if (outcome.status >= 300 && outcome.status < 400)
         ++route.status_3xx;
     if (outcome.cause == Cause::no_endpoint) ++route.no_endpoint;
+    if (outcome.cause == Cause::rate_limited) ++route.rate_limited;
+    ++tally.causes[static_cast<std::size_t>(outcome.cause)];
+    ++tally.spoken[static_cast<std::size_t>(outcome.spoken)];
     if (outcome.attempt_count > 1) ++route.retried;
     if (outcome.cause == Cause::client_closed || outcome.cause == Cause::client_timeout) ++route.client_gone;
     if (outcome.status != 0) route.total.add(outcome.first_byte);
     bool first = true;
     for (const Attempt& attempt : outcome.attempts()) {
+        ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];
         if (attempt.endpoint == none<EndpointId>) continue;
         if (arm.endpoints.size() <= attempt.endpoint.value) arm.endpoints.resize(attempt.endpoint.value + 1u);
         EndpointTally& endpoint = arm.endpoints[attempt.endpoint.value];
@@ -201,6 +233,7 @@ void fold(Tally& tally, const Outcome& outcome) {
 }
 
 void extend(Tally& sum, const Tally& later) {
+    sum.queue_waiting = sum.tunnels = sum.mirrors = 0;
     for (ArmTally& arm : sum.arms) {
         for (RouteTally& route : arm.routes) route.waiting = Histogram{};
         for (EndpointTally& endpoint : arm.endpoints) endpoint.in_flight = 0;

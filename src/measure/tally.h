@@ -41,10 +41,11 @@ struct RouteTally {
     std::uint64_t status_429 = 0;
     std::uint64_t status_3xx = 0;
     std::uint64_t no_endpoint = 0;
-    std::uint64_t retried = 0;      ///< requests with more than one attempt
-    std::uint64_t client_gone = 0;  ///< client_closed or client_timeout
-    Histogram total;                ///< time to the head of the answer (started -> first_byte), answered requests
-    Histogram waiting;              ///< age of requests still without an answer at hand-over: a gauge, not a count
+    std::uint64_t retried = 0;       ///< requests with more than one attempt
+    std::uint64_t client_gone = 0;   ///< client_closed or client_timeout
+    std::uint64_t rate_limited = 0;  ///< refused by a rate limit of the route
+    Histogram total;                 ///< time to the head of the answer (started -> first_byte), answered requests
+    Histogram waiting;               ///< age of requests still without an answer at hand-over: a gauge, not a count
     RouteTally& operator+=(const RouteTally& other);
 };
 
@@ -83,6 +84,17 @@ struct ArmTally {
     [[nodiscard]] RouteTally all_routes() const;
 };
 
+/// What HTTP/2 connections of one side saw: http::Http2Counts of a window, as plain numbers, since this room knows no
+/// protocol.
+struct Http2Tally {
+    static constexpr std::size_t limits = 16;  ///< room for http::http2_floods
+    std::uint64_t streams = 0, refused = 0, malformed = 0, too_large = 0;
+    std::uint64_t resets_received = 0, resets_sent = 0;
+    std::uint64_t goaways_received = 0, goaways_sent = 0;
+    std::array<std::uint64_t, limits> floods{};  ///< connections ended, by http::Http2Flood
+    Http2Tally& operator+=(const Http2Tally& other);
+};
+
 struct Tally {
     Instant from, to;
     std::array<ArmTally, 2> arms;  ///< by Arm
@@ -95,8 +107,16 @@ struct Tally {
     std::uint64_t http2_floods = 0;           ///< connections ended for crossing a limit of HTTP/2
     std::uint64_t mirrored = 0;               ///< requests copied to another pool
     std::uint64_t mirrors_skipped = 0;        ///< not copied: too many under way, or the body was too large
-    std::uint64_t recording_dropped = 0;    ///< outcomes that the recording had no room for
+    std::uint64_t recording_dropped = 0;      ///< outcomes that the recording had no room for
     std::uint64_t log_dropped = 0;
+    std::uint64_t spans_dropped = 0;                          ///< sampled requests that no room was left for
+    std::array<std::uint64_t, 3> spoken{};                    ///< requests by Spoken
+    std::array<std::uint64_t, cause_count> causes{};          ///< requests by what ended them
+    std::array<std::uint64_t, cause_count> attempt_causes{};  ///< attempts by what ended them
+    Http2Tally http2_clients, http2_upstream;
+    std::uint64_t queue_waiting = 0;        ///< requests in the pools' lines at hand-over: a gauge
+    std::uint64_t tunnels = 0;              ///< open at hand-over: a gauge
+    std::uint64_t mirrors = 0;              ///< copies under way at hand-over: a gauge
     Tally& operator+=(const Tally& other);  ///< gauges of `other` replace nothing: they add over workers
 };
 

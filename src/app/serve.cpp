@@ -276,16 +276,22 @@ Result<void> Server::lend() {
     return {};
 }
 
+/// Kept connections of clients are told to close with their next answer rather than closed under them.
+constexpr Duration idle_grace = std::chrono::seconds(5);
+
 void Server::replaced(pid_t by) {
     ending_ = true;
     const Duration grace = from_seconds(options_.handover_s);
     spdlog::info("process {} serves now; connections of this one have {} to end", by, text(grace));
     tell_service_manager(fmt::format("MAINPID={}", by));
     network_->spawn(admin_->stop(async::Deadline{network_->now() + from_seconds(options_.drain_s)}));
-    control_->shut_down(grace, [this] {
-        spdlog::info("replaced: all connections have ended");
-        network_->stop();
-    });
+    control_->shut_down(
+        grace,
+        [this] {
+            spdlog::info("replaced: all connections have ended");
+            network_->stop();
+        },
+        idle_grace);
 }
 
 void Server::not_replaced(const std::string& why) {

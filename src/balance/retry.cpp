@@ -42,6 +42,8 @@ bool may_retry(RetryBudget& budget, const RetryFacts& facts, const Attempt& fail
     if (!asked_for(facts.on, failed)) return false;
     if (sent && !body_replayable) return false;
     if (sent && !idempotent && !facts.non_idempotent) return false;
+    // Nobody was there: it adds no load to anybody, and a dead endpoint must not use up what a slow one will need.
+    if (!sent && failed.cause == Cause::connect_refused) return true;
     if (budget.tokens < 1) {
         const double quiet = earned_by_time(budget, facts, now);
         if (quiet <= facts.budget || budget.tokens + quiet < 1) return false;

@@ -33,7 +33,7 @@ struct RetryBudget {
 };
 void on_request(RetryBudget& budget, const RetryFacts& facts, Instant now);
 
-/// Whether to try once more, and takes the token if so. `made` = attempts made so far. `sent` = some byte of the
+/// Whether to try once more, and takes the token if so; a refused connection costs none. `made` = attempts made so far. `sent` = some byte of the
 /// request may have reached the endpoint; then only an idempotent request (or non_idempotent) with a replayable body is
 /// sent again.
 [[nodiscard]] bool may_retry(RetryBudget& budget, const RetryFacts& facts, const Attempt& failed, std::uint8_t made,

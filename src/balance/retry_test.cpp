@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint8_t everything = 1 | 2 | 4 | 8;
 const Attempt refused{.cause = Cause::connect_refused};
+const Attempt unanswered{.cause = Cause::connect_timeout};
 
 /// Retries granted when every request fails at once, requests coming at a steady rate.
 int retries_under_total_failure(const RetryFacts& facts, double rate, Duration span, RetryBudget budget = {}) {
@@ -18,7 +19,8 @@ int retries_under_total_failure(const RetryFacts& facts, double rate, Duration s
     for (int i = 0; i < requests; ++i) {
         const Instant now = Instant{1} + from_seconds(i / rate);
         on_request(budget, facts, now);
-        for (std::uint8_t made = 1; may_retry(budget, facts, refused, made, true, false, true, now); ++made) ++retries;
+        for (std::uint8_t made = 1; may_retry(budget, facts, unanswered, made, true, false, true, now); ++made)
+            ++retries;
     }
     return retries;
 }
@@ -38,7 +40,7 @@ TEST(Retry, AHealthyHourDoesNotPayForAStorm) {
     for (int i = 0; i < 10'000; ++i) {
         const Instant now = Instant{1} + 3600s + i * 1ms;
         on_request(budget, facts, now);
-        storm += may_retry(budget, facts, refused, 1, true, false, true, now);
+        storm += may_retry(budget, facts, unanswered, 1, true, false, true, now);
     }
     EXPECT_LE(storm, 2000 + static_cast<int>(retry_burst));
 }
@@ -49,17 +51,17 @@ TEST(Retry, AQuietPoolMayRetryThisMuchWhateverTheBudget) {
     EXPECT_NEAR(retries_under_total_failure(facts, 5, 60s), 180, 5);
     RetryBudget budget;
     on_request(budget, {.budget = 0, .min_per_second = 0.5}, Instant{1});
-    EXPECT_TRUE(may_retry(budget, {.budget = 0, .min_per_second = 0.5}, refused, 1, true, false, true, Instant{2}));
-    EXPECT_FALSE(may_retry(budget, {.budget = 0, .min_per_second = 0.5}, refused, 1, true, false, true, Instant{3}));
+    EXPECT_TRUE(may_retry(budget, {.budget = 0, .min_per_second = 0.5}, unanswered, 1, true, false, true, Instant{2}));
+    EXPECT_FALSE(may_retry(budget, {.budget = 0, .min_per_second = 0.5}, unanswered, 1, true, false, true, Instant{3}));
     EXPECT_TRUE(
-        may_retry(budget, {.budget = 0, .min_per_second = 0.5}, refused, 1, true, false, true, Instant{1} + 2s));
+        may_retry(budget, {.budget = 0, .min_per_second = 0.5}, unanswered, 1, true, false, true, Instant{1} + 2s));
 }
 
 TEST(Retry, NoBudgetNoRetry) {
     RetryBudget budget;
     const RetryFacts facts{.budget = 0, .min_per_second = 0};
     for (int i = 0; i < 100; ++i) on_request(budget, facts, Instant{} + i * 1s);
-    EXPECT_FALSE(may_retry(budget, facts, refused, 1, true, false, true, Instant{} + 100s));
+    EXPECT_FALSE(may_retry(budget, facts, unanswered, 1, true, false, true, Instant{} + 100s));
 }
 
 RC_GTEST_PROP(RetryProperty, ExtraLoadIsBounded, ()) {
@@ -108,10 +110,10 @@ TEST(Retry, ConditionsAreTheOperators) {
 
 TEST(Retry, AttemptsAreCounted) {
     RetryBudget budget{.tokens = 50};
-    EXPECT_TRUE(may_retry(budget, {.attempts = 2}, refused, 1, true, false, true, Instant{1}));
-    EXPECT_FALSE(may_retry(budget, {.attempts = 2}, refused, 2, true, false, true, Instant{1}));
-    EXPECT_FALSE(may_retry(budget, {.attempts = 1}, refused, 1, true, false, true, Instant{1}));
-    EXPECT_FALSE(may_retry(budget, {.attempts = 200}, refused, max_attempts, true, false, true, Instant{1}));
+    EXPECT_TRUE(may_retry(budget, {.attempts = 2}, unanswered, 1, true, false, true, Instant{1}));
+    EXPECT_FALSE(may_retry(budget, {.attempts = 2}, unanswered, 2, true, false, true, Instant{1}));
+    EXPECT_FALSE(may_retry(budget, {.attempts = 1}, unanswered, 1, true, false, true, Instant{1}));
+    EXPECT_FALSE(may_retry(budget, {.attempts = 200}, unanswered, max_attempts, true, false, true, Instant{1}));
     EXPECT_EQ(budget.tokens, 49);
 }
 
@@ -120,6 +122,16 @@ TEST(Retry, NotSentMeansSafeWhateverTheMethod) {
     EXPECT_TRUE(may_retry(budget, {}, refused, 1, false, false, false, Instant{1}));
     RetryFacts facts{.on = everything, .non_idempotent = true};
     EXPECT_TRUE(may_retry(budget, facts, {.cause = Cause::upstream_reset}, 1, false, true, true, Instant{1}));
+}
+
+/// A third of the endpoints killed at once is more than any budget: those requests reached nobody, and are not load.
+TEST(Retry, ARefusedConnectionCostsNothing) {
+    RetryBudget budget{.tokens = 0, .refilled = Instant{1}};
+    for (int i = 0; i < 1000; ++i)
+        EXPECT_TRUE(may_retry(budget, {.budget = 0.2}, refused, 1, true, false, true, Instant{2}));
+    EXPECT_EQ(budget.tokens, 0);
+    EXPECT_FALSE(may_retry(budget, {.budget = 0.2}, refused, 2, true, false, true, Instant{2}));
+    EXPECT_FALSE(may_retry(budget, {.budget = 0.2}, refused, 1, true, true, true, Instant{2}));  // an earlier try sent
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "config/config.h"
+#include "control/credentials.h"
 #include "recording/recording.h"
 
 namespace plimsoll::cli {
@@ -34,7 +35,10 @@ int check(const Common& common, const std::vector<std::string>& files) {
         config::Parsed parsed = config::parse(*text, file);
         findings.insert(findings.end(), parsed.findings.begin(), parsed.findings.end());
         if (!parsed.document) continue;
-        const Findings semantic = check::check_config(*parsed.document);
+        check::LiveState known;
+        known.certificates = control::certificate_facts(parsed.document->config);
+        known.now = wall_clock();
+        const Findings semantic = check::check_config(*parsed.document, known);
         findings.insert(findings.end(), semantic.begin(), semantic.end());
     }
     const bool rejected = has_errors(findings);

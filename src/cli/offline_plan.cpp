@@ -25,6 +25,7 @@ Result<std::string> offline_plan(const std::string& file, const std::string& tex
     request.active = base.document->config;
     request.base_name = base_file;
     request.peak_rate = peak_rate;
+    request.now = wall_clock();
     if (!recording_file.empty()) {
         if (const auto readable = read_file(recording_file); !readable) return std::unexpected(readable.error());
         request.segments.push_back(recording_file);

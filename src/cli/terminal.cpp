@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -71,6 +72,11 @@ int fail_with(const Reply& reply) {
 std::string user() {
     if (const char* name = std::getenv("USER"); name != nullptr && *name != '\0') return name;
     return fmt::format("uid {}", static_cast<unsigned>(getuid()));
+}
+
+Timestamp wall_clock() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return {std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()};
 }
 
 }  // namespace plimsoll::cli

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "cli/remote.h"
 
 namespace plimsoll::cli {
@@ -23,5 +24,6 @@ int fail_with(const Reply& reply);
 
 /// $USER, or the numeric user id: the default author of a change.
 [[nodiscard]] std::string user();
+[[nodiscard]] Timestamp wall_clock();
 
 }  // namespace plimsoll::cli

@@ -43,6 +43,7 @@ PlanRequest Changes::plan_request(std::string text, std::string file) const {
         for (const snapshot::Endpoint& endpoint : pool.endpoints)
             if (site.is_down(endpoint.id)) request.out.push_back({pool.name, endpoint.address, "down"});
     request.seed = parts_.seed;
+    request.now = parts_.network.wall();
     request.found = parts_.members.found();
     return request;
 }
@@ -70,6 +71,16 @@ void Changes::follow_sources() {
         {&parts_.site.active_document.config, candidate ? &current_->planned->document->config : nullptr});
 }
 
+void Changes::reinstall() {
+    const Site& site = parts_.site;
+    // The lease is as long as a renewal's: control is alive, or it would not be here.
+    const Instant lease = site.candidate ? parts_.network.now() + rollout::lease : never;
+    parts_.fleet.install(resident(lease), [](const Fleet::Installed& done) {
+        for (const std::string& failure : done.failures) spdlog::error("{}", failure);
+    });
+    parts_.prober.watch({site.active.get(), site.candidate.get()});
+}
+
 void Changes::membership_changed() {
     Site& site = parts_.site;
     const discovery::Found& found = parts_.members.found();
@@ -85,12 +96,7 @@ void Changes::membership_changed() {
         if (resident) site.candidate = current_->candidate;
     }
     parts_.members.installed();
-    // The lease is as long as a renewal's: control is alive, or it would not be here.
-    const Instant lease = site.candidate ? parts_.network.now() + rollout::lease : never;
-    parts_.fleet.install(resident(lease), [](const Fleet::Installed& done) {
-        for (const std::string& failure : done.failures) spdlog::error("{}", failure);
-    });
-    parts_.prober.watch({site.active.get(), site.candidate.get()});
+    reinstall();
 }
 
 /// A new check that would take down servers that are well must not be let in: it ends the change before it decides.

@@ -81,6 +81,8 @@ public:
     /// Endpoints were found or lost: what is resident is compiled anew, with the same revisions, and posted to the
     /// workers.
     void membership_changed();
+    /// Hands the workers what is resident once more: what it was made from (certificate files) has changed.
+    void reinstall();
     /// The server stops: what is in progress ends as interrupted, and nothing new is taken.
     void shut_down();
 

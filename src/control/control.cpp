@@ -89,6 +89,9 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
                                                     }
                                                     self->fleet_->set_health(id, health);
                                                 });
+    control->prober_->set_tls([self](const snapshot::Snapshot& snapshot, const snapshot::Pool& pool) {
+        return self->fleet_->credentials().pool(snapshot, pool);
+    });
     control->notifier_ = std::make_unique<Notifier>(
         network, keyed_hash(std::uint64_t{4}, set.seed),
         [self](const incident::Notification& notification, const incident::Delivery& delivery) {
@@ -111,6 +114,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
         },
         set.state + "/incidents", set.version});
     control->care_->restore();
+    control->spans_ = std::make_unique<SpansExporter>(network, set.version);
     control->background_ = std::make_unique<Background>(network);
     control->changes_ = std::make_unique<Changes>(Changes::Parts{
         network, site, *control->ledger_, *control->fleet_, *control->prober_, *control->care_, *control->recorder_,
@@ -200,10 +204,10 @@ void Control::when_serving(std::function<void(const std::vector<std::string>&)> 
     });
 }
 
-void Control::shut_down(Duration grace, std::function<void()> done) {
+void Control::shut_down(Duration grace, std::function<void()> done, Duration idle_grace) {
     changes_->shut_down();
     const Instant deadline = network_.now() + grace;
-    fleet_->drain(deadline);
+    fleet_->drain(deadline, idle_grace);
     struct Wait {
         static async::Task<void> until_drained(Control& control, Instant until, std::function<void()> then) {
             const auto drained = std::make_shared<bool>(false);  // an answer may come when nobody waits any more
@@ -220,6 +224,11 @@ void Control::shut_down(Duration grace, std::function<void()> done) {
 
 // ---- every tenth of a second ---------------------------------------------------------------------------------------
 
+/// In rounds of tick_length: certificate files are looked at every ten seconds, ticket keys last eight hours (and are
+/// taken for two such times more).
+constexpr std::uint64_t certificates_every = 100;
+constexpr std::uint64_t tickets_every = 8 * 3600 * 10;
+
 async::Task<void> Control::keep_time() {
     Instant next = network_.now();
     std::uint64_t rounds = 0;
@@ -229,6 +238,8 @@ async::Task<void> Control::keep_time() {
         if (stood_down_) continue;
         if (serving_ && members_->changed()) changes_->membership_changed();
         if (++rounds % 10 == 0) look_at_members();  // also when a worker is silent: then above all
+        if (rounds % certificates_every == 0 && serving_) renew_certificates();
+        if (rounds % tickets_every == 0) fleet_->credentials().rotate_tickets();
         if (collecting_) {                          // a worker is slow to answer: its counts come with the next round
             if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
             continue;
@@ -244,11 +255,22 @@ async::Task<void> Control::keep_time() {
     }
 }
 
+void Control::renew_certificates() {
+    std::vector<std::string> failures;
+    if (fleet_->credentials().refresh(failures)) {
+        spdlog::info("certificate files have changed; new connections get the new ones");
+        changes_->reinstall();
+    }
+    for (const std::string& failure : failures) spdlog::error("certificate files have changed, but {}", failure);
+}
+
 void Control::tick(Collected collected) {
     ++ticks_;
     const Instant now = network_.now();
     recorder_->add(std::move(collected.records), network_.wall());
     collected.records = {};
+    if (ticks_ % 10 == 1) spans_->set(site_.active->tracing);
+    spans_->add(std::exchange(collected.spans, {}));
     const measure::Tally window = std::move(collected.tally);
     collected.tally = {};
     last_ = std::move(collected);

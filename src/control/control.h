@@ -24,6 +24,7 @@
 #include "control/prober.h"
 #include "control/recorder.h"
 #include "control/site.h"
+#include "control/spans_exporter.h"
 #include "net/network.h"
 
 namespace plimsoll::control {
@@ -49,7 +50,8 @@ public:
     /// `done` is called when all workers listen, with the listeners that could not be opened.
     void when_serving(std::function<void(const std::vector<std::string>& failures)> done);
     /// Stops accepting, lets requests in flight end until the deadline; then `done`.
-    void shut_down(Duration grace, std::function<void()> done);
+    /// `idle_grace`: see proxy::Worker::drain.
+    void shut_down(Duration grace, std::function<void()> done, Duration idle_grace = {});
     /// Another process takes over: from now on nothing is judged, recorded or written; workers and probes go on.
     void stand_down() { stood_down_ = true; }
     /// It has failed to: as before.
@@ -64,6 +66,7 @@ public:
     [[nodiscard]] const History& history() const { return ledger_->history(); }
     [[nodiscard]] const Prober& prober() const { return *prober_; }
     [[nodiscard]] const Members& members() const { return *members_; }
+    [[nodiscard]] const SpansExporter& spans() const { return *spans_; }
     [[nodiscard]] const ControlSettings& settings() const { return settings_; }
     [[nodiscard]] net::Network& network() const { return network_; }
 
@@ -90,6 +93,7 @@ private:
     void end_interrupted();
     void remember_peak();
     async::Task<void> keep_time();
+    void renew_certificates();
     void tick(Collected collected);
     void collect_signals(const measure::Tally& window);
     void earn_known_good();
@@ -105,6 +109,7 @@ private:
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<Prober> prober_;
     std::unique_ptr<Notifier> notifier_;
+    std::unique_ptr<SpansExporter> spans_;
     std::unique_ptr<Care> care_;
     std::unique_ptr<Background> background_;
     std::unique_ptr<Changes> changes_;

@@ -22,12 +22,14 @@ Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSetti
         fleet->members_.back()->loop = std::move(*loop);
     }
     std::latch ready(static_cast<std::ptrdiff_t>(settings.workers));
+    const auto rates = std::make_shared<proxy::RateTable>();
     for (std::uint32_t i = 0; i < settings.workers; ++i) {
         const proxy::WorkerSettings worker_settings{.index = WorkerIndex{static_cast<std::uint16_t>(i)},
                                                     .workers = settings.workers,
                                                     .hash_key = settings.hash_key,
                                                     .seed = keyed_hash(std::uint64_t{i}, settings.seed),
-                                                    .record = settings.record};
+                                                    .record = settings.record,
+                                                    .rates = rates};
         Member& member = *fleet->members_[i];
         member.thread = std::thread([&member, worker_settings, &ready] {
             pthread_setname_np(pthread_self(), "plimsoll-worker");
@@ -70,10 +72,12 @@ void Fleet::ask_all(std::function<Answer(proxy::Worker&, net::Network&)> ask, st
 
 void Fleet::install(const snapshot::Resident& resident, std::function<void(Installed)> done) {
     auto installed = std::make_shared<Installed>();
+    const auto active = credentials_.prepared(resident.active, installed->failures);
+    const auto candidate = credentials_.prepared(resident.candidate, installed->failures);
     const auto posted = unacknowledged_.insert(home_.now());
     ask_all<Installed>(
-        [resident](proxy::Worker& worker, net::Network&) {
-            auto failures = worker.install(resident);
+        [resident, active, candidate](proxy::Worker& worker, net::Network&) {
+            auto failures = worker.install(resident, active, candidate);
             // The loop's clock stands still during a turn; this measures the turn's own work. The same monotonic clock.
             const auto now = std::chrono::steady_clock::now().time_since_epoch();
             return Installed{Instant{std::chrono::duration_cast<Duration>(now).count()}, std::move(failures)};
@@ -102,6 +106,8 @@ void Fleet::collect(std::function<void(Collected)> done) {
                                all->tally += report.tally;
                                all->records.insert(all->records.end(), std::make_move_iterator(report.records.begin()),
                                                    std::make_move_iterator(report.records.end()));
+                               all->spans.insert(all->spans.end(), std::make_move_iterator(report.spans.begin()),
+                                                 std::make_move_iterator(report.spans.end()));
                                all->connections += report.connections;
                                all->idle_upstream += report.idle_upstream;
                                all->accept_pauses += report.accept_pauses;
@@ -120,9 +126,11 @@ void Fleet::use_of(RevisionNumber revision, std::function<void(Use)> done) {
                  [all, done = std::move(done)] { done(*all); });
 }
 
-void Fleet::drain(Instant deadline) {
+void Fleet::drain(Instant deadline, Duration idle_grace) {
     for (const auto& member : members_)
-        member->loop->post([&worker = *member->worker, deadline] { worker.drain(async::Deadline{deadline}); });
+        member->loop->post([&worker = *member->worker, deadline, idle_grace] {
+            worker.drain(async::Deadline{deadline}, idle_grace);
+        });
 }
 
 void Fleet::drained(std::function<void(bool)> done) {

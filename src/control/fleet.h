@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "balance/balance.h"
+#include "control/credentials.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -34,6 +35,7 @@ struct FleetSettings {
 struct Collected {
     measure::Tally tally;
     std::vector<proxy::Recorded> records;
+    std::vector<proxy::RequestSpan> spans;
     std::size_t connections = 0;
     std::size_t idle_upstream = 0;
     std::uint64_t accept_pauses = 0;
@@ -54,7 +56,10 @@ public:
         Instant at;                         ///< when the last worker had swapped
         std::vector<std::string> failures;  ///< listeners that could not be opened; empty = all well
     };
-    /// Every worker serves `resident` from its next event on. `done` runs when all have swapped.
+    /// Where TLS contexts come from.
+    [[nodiscard]] CredentialStore& credentials() { return credentials_; }
+    /// Every worker serves `resident` from its next event on. `done` runs when all have swapped; certificates that
+    /// could not be loaded are among its failures.
     void install(const snapshot::Resident& resident, std::function<void(Installed)> done);
     /// When the oldest install was posted that some worker has not taken yet; `never` when all have.
     [[nodiscard]] Instant unacknowledged_since() const {
@@ -70,7 +75,7 @@ public:
     };
     void use_of(RevisionNumber revision, std::function<void(Use)> done);
     /// Stops accepting, lets requests in flight finish until `deadline`.
-    void drain(Instant deadline);
+    void drain(Instant deadline, Duration idle_grace = {});
     /// Whether all requests have ended; `done` gets the answer.
     void drained(std::function<void(bool)> done);
     void reopen_logs();
@@ -88,8 +93,9 @@ private:
                  std::function<void()> done);
 
     net::Network& home_;
+    CredentialStore credentials_;
     std::vector<std::unique_ptr<Member>> members_;
-    std::multiset<Instant> unacknowledged_;                        ///< installs under way, by when they were posted
+    std::multiset<Instant> unacknowledged_;                       ///< installs under way, by when they were posted
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< read by callbacks on control's thread
 };
 

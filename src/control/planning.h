@@ -20,6 +20,7 @@ struct PlanRequest {
     std::string base_name;              ///< "r41 (last known good)"
     std::vector<std::string> segments;  ///< of the recording
     double peak_rate = 0;               ///< highest seen, requests/s; 0 = take the recording's own
+    Timestamp now{};                    ///< wall clock, for certificates that expire
     std::vector<check::OutOfRotation> out;
     std::uint64_t seed = 1;
     discovery::Found found;     ///< endpoints known now, for both configs

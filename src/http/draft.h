@@ -44,6 +44,11 @@ public:
     void add(std::string_view name, std::uint64_t value);
     /// Removes all lines of that name, any case.
     void remove(std::string_view name);
+    /// Removes the lines whose name the predicate picks.
+    template <class Picks>
+    void remove_if(Picks picks) {
+        std::erase_if(lines_, [&](const Line& line) { return picks(line.name); });
+    }
     /// remove() and add().
     void set(std::string_view name, std::string_view value);
     /// All lines of `fields` that may be forwarded (not hop), in order; without Host and Content-Length, which are

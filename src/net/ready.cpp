@@ -38,8 +38,12 @@ void ReadyQueue::unlink(Waiter& waiter) {
 }
 
 std::size_t ReadyQueue::run(std::size_t most) {
+    // Those who are queued meanwhile wait for the next turn: a few fast peers that are always ready must not keep the
+    // loop from looking at all the others.
+    std::size_t queued = 0;
+    for (const Waiter* waiter = first_; waiter != nullptr && queued < most; waiter = waiter->next_) ++queued;
     std::size_t woken = 0;
-    for (; woken < most && first_ != nullptr; ++woken) {
+    for (; woken < queued && first_ != nullptr; ++woken) {
         Waiter& waiter = *first_;
         unlink(waiter);
         waiter.woken(waiter.why_);

@@ -66,7 +66,7 @@ public:
     /// Moves the waiter from its stream into the queue. A waiter that is queued already keeps its place and reason.
     void push(Waiter& waiter, Wake why);
     [[nodiscard]] bool empty() const { return first_ == nullptr; }
-    /// Wakes those that are queued now, and those they queue, at most `most` in all. Returns how many.
+    /// Wakes those that are queued now, at most `most`; those they queue wait for the next call. Returns how many.
     std::size_t run(std::size_t most);
 
 private:

@@ -157,9 +157,10 @@ Cause Exchange::check_rate() {
         const snapshot::RateLimit& limit = limits[i];
         rules[i] = rate_rule(limit.id.value + 1u, limit.rate, limit.burst);
         const std::uint64_t secret = core_.settings.hash_key;
-        const std::uint64_t key = limit.by == config::RateKey::client   ? rate_key(asker_.address, secret)
-                                  : limit.by == config::RateKey::header ? rate_key(head_.fields.get(limit.header), secret)
-                                                                        : 0;
+        const std::uint64_t key = limit.by == config::RateKey::client ? rate_key(asker_.address, secret)
+                                  : limit.by == config::RateKey::header
+                                      ? rate_key(head_.fields.get(limit.header), secret)
+                                      : 0;
         demands[i] = {&rules[i], key};
     }
     const RateTable::Answer answer = core_.settings.rates->take({demands.data(), count}, core_.now());

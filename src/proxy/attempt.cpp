@@ -4,6 +4,7 @@
 #include "proxy/exchange.h"
 #include "proxy/grpc_timeout.h"
 #include "proxy/raw_client_stream.h"
+#include "proxy/spans.h"
 #include "proxy/trace_context.h"
 #include "proxy/websocket.h"
 
@@ -33,6 +34,7 @@ bool Exchange::stale() const {
 
 void Exchange::begin_attempt() {
     attempt_started_ = core_.now();
+    attempts_began_[outcome_.attempt_count] = attempt_started_ - outcome_.started;
     Attempt& attempt = outcome_.attempt[outcome_.attempt_count++];
     attempt = Attempt{};
     attempt.endpoint = pool_->facts.members[chosen_.value].id;
@@ -125,8 +127,9 @@ Task<Cause> Exchange::connect(bool fresh) {
         const std::string_view asked_for = head_.authority();
         const auto port = asked_for.rfind(':');
         const bool has_port = port != std::string_view::npos && asked_for.find(']', port) == std::string_view::npos;
-        to.server_name = !pool_->tls->server_name.empty() ? pool_->tls->server_name
-                                                          : std::string(has_port ? asked_for.substr(0, port) : asked_for);
+        to.server_name = !pool_->tls->server_name.empty()
+                             ? pool_->tls->server_name
+                             : std::string(has_port ? asked_for.substr(0, port) : asked_for);
     }
     const Instant start = core_.now();
     const Deadline own = Deadline::after(start, pool_->timeouts.connect);
@@ -185,7 +188,9 @@ void Exchange::draft_request() {
                     .own_trace = exists(outcome_.trace),
                     .keep_tracestate = keep_tracestate_});
     if (exists(outcome_.trace)) {
-        const auto text = traceparent(outcome_.trace);
+        Trace sent = outcome_.trace;
+        sent.span_id = attempt_span_id(sent, outcome_.attempt_count - 1u);
+        const auto text = traceparent(sent);
         draft.add("traceparent", draft.keep({text.data(), text.size()}));
     }
     const bool http2_up = up_->version() == http::Version::http2;
@@ -295,8 +300,7 @@ Task<void> send_copy(Worker::Core& core, std::unique_ptr<Copy> copy) {
 /// Detached and bounded: nobody waits for it, and nothing of it counts as the request's.
 void Exchange::mirror() {
     if (!actions().mirror || !core_.random.chance(actions().mirror->share)) return;
-    if (core_.mirrors >= max_mirrors || !body_ended_ || !upgrade_to_.empty() ||
-        head_.method == http::Method::connect) {
+    if (core_.mirrors >= max_mirrors || !body_ended_ || !upgrade_to_.empty() || head_.method == http::Method::connect) {
         ++core_.tally.mirrors_skipped;
         return;
     }

@@ -69,8 +69,7 @@ bool Exchange::choose_endpoint() {
     if (outcome_.attempt_count >= max_attempts) return false;
     if (outcome_.attempt_count == 0 && choose_by_session()) return true;
     balance::Cursor& cursor = pinned_->slot().cursors[pool_at_.value];
-    const auto pick =
-        balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked());
+    const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked());
     if (!pick) return false;
     chosen_ = pick->index;
     tried_.add(chosen_);

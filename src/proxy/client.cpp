@@ -96,8 +96,7 @@ Task<bool> Client::read_proxy_header() {
             co_return true;
         }
         const bool refused = header.state == net::ProxyHeader::State::refused;
-        const Result<std::size_t> n =
-            refused ? Result<std::size_t>(0) : co_await stream->read(in.room(), deadline);
+        const Result<std::size_t> n = refused ? Result<std::size_t>(0) : co_await stream->read(in.room(), deadline);
         if (!n || *n == 0) {
             ++core.tally.proxy_headers_refused;
             stream->abort();

@@ -25,6 +25,7 @@ public:
     async::Task<void> serve();
     /// No more requests on this connection.
     [[nodiscard]] bool closing() const;
+    [[nodiscard]] bool speaks_http2() const { return http2_ != nullptr; }
     /// Closes it if it is between two requests; tells it to end otherwise.
     void end_when_idle();
 

@@ -30,7 +30,7 @@ class Exchange;
 
 /// An address this worker listens on. Shared with its connections, which may outlive it.
 struct ListenerSlot {
-    config::Listener settings;  ///< of the active revision, as of the last install
+    config::Listener settings;                 ///< of the active revision, as of the last install
     std::shared_ptr<const Prepared> prepared;  ///< the same revision's
     std::size_t index = 0;                     ///< of this listener in it
     [[nodiscard]] const PreparedListener& made() const { return prepared->listeners[index]; }
@@ -46,7 +46,7 @@ struct Worker::Core {
     std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> for_active,
                                      std::shared_ptr<const Prepared> for_candidate);
     void open_listeners(std::vector<std::string>& failures);
-    void close_listener(ListenerSlot& slot);
+    void close_listener(ListenerSlot& slot, bool idle_too = true);
     void close_idle(const ListenerSlot* of);
     void cut();
     Report collect();
@@ -99,11 +99,13 @@ struct Worker::Core {
     Chain<Client> clients;
     Chain<Exchange> exchanges;
 
-    std::size_t mirrors = 0;  ///< copies of requests under way
+    std::size_t mirrors = 0;         ///< copies of requests under way
+    std::size_t tcp_tunnels = 0;     ///< open
     http::Http2Counts http2_counts;  ///< of clients' connections
 
     measure::Tally tally;
     std::vector<Recorded> records;
+    std::vector<RequestSpan> spans;
     Instant collected;  ///< when the tally began
     AccessLog log;
     bool log_flush_due = false;

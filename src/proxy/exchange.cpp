@@ -122,14 +122,14 @@ Task<Cause> Exchange::answer_ourselves(Cause cause) {
         body = text;
     }
     http::Draft& draft = scratch_.down();
-    draft_own_answer(draft,
-                     {.status = status, .cause = cause, .reason = reason, .page = page, .head_only = head_only});
+    draft_own_answer(draft, {.status = status, .cause = cause, .reason = reason, .page = page, .head_only = head_only});
     if (!own_.location.empty()) draft.add("Location", own_.location);
     if (!own_.allow.empty()) draft.add("Allow", own_.allow);
     if (own_.retry_after_s != 0) draft.add("Retry-After", own_.retry_after_s);
     if (route_ != nullptr && cause == Cause::none) apply(draft, actions().response_headers);
     const Deadline deadline = Deadline::after(core_.now(), listener().body_idle_timeout);
-    const http::Outgoing answer{.head = &draft, .data = head_only ? std::string_view{} : body,
+    const http::Outgoing answer{.head = &draft,
+                                .data = head_only ? std::string_view{} : body,
                                 .last = true,
                                 .close = cause == Cause::bad_request};
     const Result<void> sent = co_await down_.send(answer, deadline);
@@ -146,11 +146,14 @@ void Exchange::finish(Cause cause) {
     leave_line();
     outcome_.cause = cause;
     outcome_.total = core_.now() - outcome_.started;
+    const std::span<const Duration> began(attempts_began_.data(), outcome_.attempt_count);
     if (names_ != nullptr) {
-        core_.observe(outcome_, {.route_name = names_->route, .pool_name = names_->pool,
-                                 .endpoint_name = names_->endpoint});
+        core_.observe(outcome_, {.route_name = names_->route,
+                                 .pool_name = names_->pool,
+                                 .endpoint_name = names_->endpoint,
+                                 .attempts_began = began});
     } else {
-        core_.observe(outcome_, {.route = route_, .pool = pool_});
+        core_.observe(outcome_, {.route = route_, .pool = pool_, .attempts_began = began});
     }
 }
 

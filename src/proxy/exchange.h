@@ -153,7 +153,7 @@ private:
     balance::Tried tried_;
     std::string rewritten_;  ///< path, if the route rewrites it
     bool is_rewritten_ = false;
-    std::string_view upgrade_to_;  ///< protocol that may be upgraded to, or empty
+    std::string_view upgrade_to_;        ///< protocol that may be upgraded to, or empty
     std::optional<EndpointId> session_;  ///< the endpoint that the client's cookie names
     bool session_renew_ = false;
     bool in_line_ = false;  ///< counted by the pool's line
@@ -162,7 +162,8 @@ private:
 
     bool attempting_ = false;
     Instant attempt_started_;
-    std::uint32_t others_ = 0;  ///< at the endpoint when this attempt began
+    std::array<Duration, max_attempts> attempts_began_{};  ///< from the request's start
+    std::uint32_t others_ = 0;                             ///< at the endpoint when this attempt began
     std::unique_ptr<http::ClientStream> up_;
     bool sent_ = false;          ///< some byte of the request may have reached some endpoint
     bool sent_earlier_ = false;  ///< in an attempt before this one
@@ -177,8 +178,8 @@ private:
     Own own_;
     bool uploading_ = false;
     bool tunnel_ = false;
-    Instant last_byte_;                   ///< of a tunnel, either way
-    Cause tunnel_broken_ = Cause::none;   ///< why the client's direction ended early
+    Instant last_byte_;                  ///< of a tunnel, either way
+    Cause tunnel_broken_ = Cause::none;  ///< why the client's direction ended early
     std::unique_ptr<Names> names_;
 
     async::Scope scope_;  ///< last: holds upload()

@@ -238,11 +238,12 @@ TEST_F(Failures, A5xxIsTriedElsewhereWhenToldAndPassedOnWhenNobodyElseIsThere) {
 }
 
 TEST_F(Failures, TheRetryBudgetStopsAStorm) {
-    config.pools[0].retry = {.attempts = 3, .on = {"connect_failure"}, .budget = 0.2, .min_per_second = 0};
+    config.pools[0].retry = {.attempts = 3, .on = {"reset"}, .budget = 0.2, .min_per_second = 0};
     config.pools[0].ejection.enabled = false;
     install();
-    backend(1).kill();
-    backend(2).kill();
+    const auto reset = [](const std::string&) { return Reply{{}, {}, Reply::After::abort}; };
+    backend(1).reply = reset;
+    backend(2).reply = reset;
     Caller caller = call();
     for (int i = 0; i < 100; ++i) caller.ask(get());
     const measure::Tally tally = worker.collect().tally;

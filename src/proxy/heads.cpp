@@ -47,20 +47,43 @@ std::string_view target_of(http::Draft& draft, const http::RequestHead& head, st
     return draft.keep(std::string(path).append("?").append(query));
 }
 
+/// A name that servers which turn '-' into '_' (CGI and its heirs) take for one of those that we answer for:
+/// X_Forwarded_For, and our own X-Plimsoll names.
+bool is_disguised(std::string_view name) {
+    if (http::equal_ignoring_case(name.substr(0, 11), "x-plimsoll-")) return true;
+    if (name.find('_') == std::string_view::npos || name.size() > 64) return false;
+    char plain[64];
+    for (std::size_t i = 0; i < name.size(); ++i) plain[i] = name[i] == '_' ? '-' : name[i];
+    const std::string_view dashed(plain, name.size());
+    if (http::equal_ignoring_case(dashed.substr(0, 11), "x-plimsoll-")) return true;
+    switch (http::classify(dashed)) {
+        case Known::x_forwarded_for:
+        case Known::x_forwarded_proto:
+        case Known::x_forwarded_host:
+        case Known::x_forwarded_port:
+        case Known::x_real_ip:
+        case Known::forwarded:
+        case Known::x_request_id:
+        case Known::host:
+        case Known::content_length:
+        case Known::transfer_encoding: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
 
 void draft_upstream(http::Draft& draft, const http::RequestHead& head, const Forwarding& forwarding) {
     std::uint64_t ours = http::drop(Known::x_forwarded_for) | http::drop(Known::x_forwarded_proto) |
                          http::drop(Known::x_forwarded_host) | http::drop(Known::x_forwarded_port) |
-                         http::drop(Known::x_real_ip) | http::drop(Known::forwarded) |
-                         http::drop(Known::x_request_id) | http::drop(Known::expect) |
-                         http::drop(Known::transfer_encoding);
+                         http::drop(Known::x_real_ip) | http::drop(Known::forwarded) | http::drop(Known::x_request_id) |
+                         http::drop(Known::expect) | http::drop(Known::transfer_encoding);
     if (forwarding.own_trace) ours |= http::drop(Known::traceparent);
     if (forwarding.own_trace && !forwarding.keep_tracestate) ours |= http::drop(Known::tracestate);
     draft.clear();
     draft.method = head.method_text();
     draft.scheme = forwarding.tls ? "https" : "http";
-    draft.authority = !forwarding.host.empty()    ? forwarding.host
+    draft.authority = !forwarding.host.empty()   ? forwarding.host
                       : head.authority().empty() ? forwarding.fallback_host
                                                  : head.authority();
     const bool tunnel = head.method == http::Method::connect && forwarding.protocol.empty();
@@ -70,6 +93,7 @@ void draft_upstream(http::Draft& draft, const http::RequestHead& head, const For
         draft.protocol = forwarding.protocol;
     }
     draft.forward(head.fields, ours);
+    draft.remove_if(is_disguised);
     add_forwarding(draft, head, forwarding);
     draft.add("X-Request-Id", forwarding.request_id);
     draft.framing = head.framing;

@@ -15,16 +15,16 @@ namespace plimsoll::proxy {
 
 /// What we say about the client to the endpoint.
 struct Forwarding {
-    std::string_view peer{};               ///< address of the connection's peer, for X-Forwarded-For
-    std::string_view element{};            ///< the same as an element of Forwarded: `for=192.0.2.1`
-    bool trust = false;                  ///< the peer is a proxy of ours: what it says is kept, and ours is added
-    bool tls = false;                    ///< the client came by TLS
-    std::string_view request_id{};         ///< sane, or generated
-    std::string_view fallback_host{};      ///< for HTTP/1.0 requests without Host
-    std::string_view host{};               ///< the route's rewrite of it; empty = as asked
-    std::string_view path{};               ///< the route's rewrite of it; empty = as asked
-    std::string_view protocol{};           ///< to upgrade to; empty = none
-    bool own_trace = false;              ///< traceparent is ours to write: the client's lines are left out
+    std::string_view peer{};           ///< address of the connection's peer, for X-Forwarded-For
+    std::string_view element{};        ///< the same as an element of Forwarded: `for=192.0.2.1`
+    bool trust = false;                ///< the peer is a proxy of ours: what it says is kept, and ours is added
+    bool tls = false;                  ///< the client came by TLS
+    std::string_view request_id{};     ///< sane, or generated
+    std::string_view fallback_host{};  ///< for HTTP/1.0 requests without Host
+    std::string_view host{};           ///< the route's rewrite of it; empty = as asked
+    std::string_view path{};           ///< the route's rewrite of it; empty = as asked
+    std::string_view protocol{};       ///< to upgrade to; empty = none
+    bool own_trace = false;            ///< traceparent is ours to write: the client's lines are left out
     bool keep_tracestate = false;
 };
 /// The request's head as sent to an endpoint: same method and target but for the route's rewrite, hop-by-hop fields
@@ -41,9 +41,9 @@ void apply(http::Draft& draft, const snapshot::HeaderEdit& edit);
 struct OwnAnswer {
     std::uint16_t status = 500;
     Cause cause = Cause::internal;
-    std::string_view reason{};                 ///< one sentence for people
+    std::string_view reason{};                  ///< one sentence for people
     const snapshot::ErrorPage* page = nullptr;  ///< instead of the sentence
-    bool head_only = false;                  ///< the request was HEAD
+    bool head_only = false;                     ///< the request was HEAD
 };
 void draft_own_answer(http::Draft& draft, const OwnAnswer& answer);
 /// Its body when there is no page: "no_route: no route matches this host and path\n".

@@ -55,7 +55,7 @@ Task<Result<void>> Http1ClientStream::send(const http::Outgoing& what, Deadline 
         head_text = connection_->out;
         chunked_ = what.head->framing.kind == http::Framing::Kind::chunked;
         method_ = what.head->protocol.empty() ? http::classify_method(what.head->method) : http::Method::get;
-        asked_upgrade_ = !what.head->protocol.empty();
+        asked_upgrade_ = what.head->protocol;
     }
     const Framed framed(head_text, what.data, chunked_, what.last);
     const Result<void> sent = co_await connection_->stream->write_all(framed.pieces(), deadline);
@@ -81,8 +81,11 @@ Result<bool> Http1ClientStream::take_head() {
         const http::ResponseHead& head = c.parser.head();
         if (!head.interim()) {
             const bool opened = method_ == http::Method::connect && head.status >= 200 && head.status < 300;
-            if (head.status == 101 && !asked_upgrade_) {
+            if (head.status == 101 && asked_upgrade_.empty()) {
                 return broke(Code::protocol, "the server switched protocols without being asked");
+            }
+            if (head.status == 101 && !http::equal_ignoring_case(head.fields.get("upgrade"), asked_upgrade_)) {
+                return broke(Code::protocol, "the server switched to another protocol than asked for");
             }
             if (head.status > 599) return broke(Code::protocol, "a status above 599");
             answer_began_ = head_pending_ = true;
@@ -133,7 +136,8 @@ Task<Result<std::size_t>> Http1ClientStream::read(Deadline deadline) {
     Result<std::size_t> n = 0;
     if (c.in.empty() && c.stream->quiet()) {
         c.in.release();
-        if (const Result<void> ready = co_await c.stream->readable(deadline); !ready) n = std::unexpected(ready.error());
+        if (const Result<void> ready = co_await c.stream->readable(deadline); !ready)
+            n = std::unexpected(ready.error());
     }
     if (n) n = co_await c.stream->read(c.in.room(), deadline);
     if (n) {

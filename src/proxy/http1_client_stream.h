@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "http/body.h"
 #include "http/message_stream.h"
@@ -44,8 +45,8 @@ private:
     http::BodyDecoder body_;  ///< of the answer, once its head is there
     http::Method method_ = http::Method::other;
     int interim_ = 0;
-    bool chunked_ = false;          ///< the request's body
-    bool asked_upgrade_ = false;    ///< the request asked for another protocol
+    bool chunked_ = false;       ///< the request's body
+    std::string asked_upgrade_;  ///< the protocol that the request asked for, or empty
     bool tunnel_ = false;
     bool request_ended_ = false;
     bool answer_began_ = false;

@@ -78,7 +78,9 @@ void Http1ServerStream::start_answer(const http::Draft& draft, bool close) {
     answer_framing_ = draft.framing;
     if (answer_framing_.kind == Kind::chunked && request.minor_version == 0) answer_framing_ = {Kind::until_close, 0};
     chunked_ = answer_framing_.kind == Kind::chunked;
-    keep_ = !close && request.keep_alive && body_.ended() && !client_.closing() && answer_framing_.kind != Kind::until_close;
+    // What follows a CONNECT that was refused may be meant for the tunnel: it must not be read as a request.
+    keep_ = !close && request.keep_alive && request.method != http::Method::connect && body_.ended() &&
+            !client_.closing() && answer_framing_.kind != Kind::until_close;
     const std::string_view connection = !keep_ ? "close" : request.minor_version == 0 ? "keep-alive" : "";
     append_http1_response(client_.out, draft, answer_framing_, connection);
 }
@@ -112,7 +114,7 @@ void Http1ServerStream::abort() { client_.stream->abort(); }
 bool Http1ServerStream::gone() const { return client_.stream->closed(); }
 
 bool Http1ServerStream::finish() {
-    client_.linger = !keep_ && answered_ && !body_.ended() && !tunnel_;
+    client_.linger = !keep_ && answered_ && !tunnel_ && (!body_.ended() || head().method == http::Method::connect);
     client_.in.consume(consumed_);
     if (!more_in_.empty() && body_.ended()) client_.in = std::move(more_in_);
     return keep_ && complete_ && body_.ended();

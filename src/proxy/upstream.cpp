@@ -12,8 +12,8 @@ using async::Task;
 
 /// One HTTP/2 connection.
 struct Upstreams::Shared {
-    Shared(net::Network& network, EndpointId to, std::unique_ptr<net::Stream> connected, const http::Http2Limits& limits,
-           http::Http2Counts& counts)
+    Shared(net::Network& network, EndpointId to, std::unique_ptr<net::Stream> connected,
+           const http::Http2Limits& limits, http::Http2Counts& counts)
         : endpoint(to), stream(std::move(connected)), client(network, *stream, limits, counts), opened(network.now()) {}
     EndpointId endpoint;
     std::unique_ptr<net::Stream> stream;
@@ -146,6 +146,10 @@ Task<Result<Upstreams::Raw>> Upstreams::connect(const Destination& to, Deadline 
         auto session = co_await tls::connect(std::move(raw.stream), to.tls, to.server_name, deadline);
         raw.tls = network_.now() - start;
         if (!session) co_return std::unexpected(session.error());
+        if (to.http2 && (*session)->facts().alpn != "h2") {
+            co_return fail(Code::protocol, "the server does not speak HTTP/2 over TLS (ALPN)", Side::upstream,
+                           Retry::yes);
+        }
         raw.stream = std::move(*session);
     }
     co_return raw;
@@ -184,9 +188,9 @@ Task<Result<Upstreams::Opened>> Upstreams::open(Destination to, bool fresh, Dead
 /// The first connection that has room: few and full ones rather than many.
 Upstreams::Shared* Upstreams::with_room(Place& home, const config::PoolLimits& limits) {
     for (const auto& shared : home.shared) {
-        const bool worn = (limits.max_requests_per_connection != 0 &&
-                           shared->requests >= limits.max_requests_per_connection) ||
-                          (limits.max_connection_age > Duration{} && now() - shared->opened >= limits.max_connection_age);
+        const bool worn =
+            (limits.max_requests_per_connection != 0 && shared->requests >= limits.max_requests_per_connection) ||
+            (limits.max_connection_age > Duration{} && now() - shared->opened >= limits.max_connection_age);
         if (worn) {
             shared->client.shut_down();
         } else if (shared->client.usable() && shared->client.capacity() > 0) {

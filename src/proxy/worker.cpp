@@ -26,10 +26,31 @@ Task<void> cut_at(Worker::Core& core, Deadline deadline) {
     core.cut();
 }
 
+Task<void> close_idle_at(Worker::Core& core, Instant at, std::vector<std::shared_ptr<ListenerSlot>> of) {
+    co_await core.network.sleep_until(at);
+    for (const auto& slot : of) core.close_idle(slot.get());
+}
+
 template <class T>
 T& grown(std::vector<T>& vector, std::size_t at) {
     if (vector.size() <= at) vector.resize(at + 1);
     return vector[at];
+}
+
+/// What was counted since the last time.
+measure::Http2Tally take(http::Http2Counts& counts) {
+    static_assert(http::http2_floods <= measure::Http2Tally::limits);
+    const http::Http2Counts seen = std::exchange(counts, {});
+    measure::Http2Tally tally{.streams = seen.streams,
+                              .refused = seen.refused,
+                              .malformed = seen.malformed,
+                              .too_large = seen.too_large,
+                              .resets_received = seen.resets_received,
+                              .resets_sent = seen.resets_sent,
+                              .goaways_received = seen.goaways_received,
+                              .goaways_sent = seen.goaways_sent};
+    std::ranges::copy(seen.floods, tally.floods.begin());
+    return tally;
 }
 
 }  // namespace
@@ -81,7 +102,8 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
     }
     std::vector<std::string> failures;
     open_listeners(failures);
-    if (std::string failure = log.open(active->snapshot->access_log); !failure.empty()) {
+    if (std::string failure = log.open(active->snapshot->access_log, active->snapshot->access_log_format);
+        !failure.empty()) {
         failures.push_back(std::move(failure));
     }
     return failures;
@@ -145,9 +167,11 @@ void Worker::Core::open_listeners(std::vector<std::string>& failures) {
 }
 
 /// Those who got through the handshake are served; those who are between two requests are not kept.
-void Worker::Core::close_listener(ListenerSlot& slot) {
+void Worker::Core::close_listener(ListenerSlot& slot, bool idle_too) {
     slot.closing = true;
-    close_idle(&slot);
+    clients.each([&slot, idle_too](Client& client) {
+        if (client.slot.get() == &slot && (idle_too || client.speaks_http2())) client.end_when_idle();
+    });
     const auto self = std::ranges::find_if(listeners, [&](const auto& each) { return each.get() == &slot; });
     while (std::unique_ptr<net::Stream> stream = slot.listener->try_accept()) {
         ++tally.connections_accepted;
@@ -179,6 +203,7 @@ std::uint32_t Worker::Core::connection_limit(const ListenerSlot& slot) const {
 Report Worker::Core::collect() {
     exchanges.each([this](const Exchange& exchange) {
         const Outcome& outcome = exchange.outcome();
+        if (outcome.tunnel) ++tally.tunnels;
         measure::ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
         if (const EndpointId at = exchange.at_endpoint(); at != none<EndpointId>) {
             ++endpoint_tally(outcome.arm, at).in_flight;
@@ -192,6 +217,11 @@ Report Worker::Core::collect() {
         }
         arm.routes[outcome.route.value].waiting.add(now() - outcome.started);
     });
+    for (const Line& line : lines) tally.queue_waiting += line.line.waiting();
+    tally.tunnels += tcp_tunnels;
+    tally.mirrors = mirrors;
+    tally.http2_clients = take(http2_counts);
+    tally.http2_upstream = take(upstreams.http2_counts);
     Report report;
     report.worker = settings.index;
     tally.from = std::exchange(collected, now());
@@ -199,6 +229,7 @@ Report Worker::Core::collect() {
     tally.log_dropped += log.take_dropped();
     report.tally = std::exchange(tally, measure::Tally{});
     report.records = std::exchange(records, {});
+    report.spans = std::exchange(spans, {});
     report.connections = connections;
     report.idle_upstream = upstreams.idle();
     report.accept_pauses = accept_pauses;
@@ -216,11 +247,13 @@ void Worker::Core::observe(const Outcome& outcome, const Served& served) {
     measure::fold(tally, outcome);
     const bool recorded = settings.record && records.size() < max_recorded;
     if (settings.record && !recorded) ++tally.recording_dropped;
-    if (!recorded && !log.on()) return;
+    const bool sampled = outcome.trace.sampled && spans.size() < max_spans;
+    if (outcome.trace.sampled && !sampled) ++tally.spans_dropped;
+    if (!recorded && !log.on() && !sampled) return;
     const Timestamp started = network.wall() + (outcome.started - now());
+    if (sampled) spans.push_back(request_span(outcome, started, served));
     if (log.on()) {
-        append_log_line(log.lines(), outcome, started, served);
-        log.added();
+        log.add(outcome, started, served);
         if (!std::exchange(log_flush_due, true)) scope.spawn(flush_later(*this));
     }
     if (!recorded) return;
@@ -306,11 +339,16 @@ void Worker::set_health(EndpointId endpoint, balance::Health health, balance::En
 }
 Report Worker::collect() { return core_->collect(); }
 
-void Worker::drain(async::Deadline deadline) {
+void Worker::drain(async::Deadline deadline, Duration idle_grace) {
     core_->draining = true;
-    for (const auto& slot : core_->listeners) core_->close_listener(*slot);
+    std::vector<std::shared_ptr<ListenerSlot>> ended = core_->listeners;
+    for (const auto& slot : ended) core_->close_listener(*slot, idle_grace == Duration{});
     core_->listeners.clear();
-    core_->upstreams.serve({});
+    if (idle_grace > Duration{}) {
+        core_->scope.spawn(close_idle_at(*core_, std::min(core_->now() + idle_grace, deadline.at), std::move(ended)));
+    } else {
+        core_->upstreams.serve({});
+    }
     if (deadline.at != never) core_->scope.spawn(cut_at(*core_, deadline));
 }
 bool Worker::drained() const { return core_->draining && core_->connections == 0; }

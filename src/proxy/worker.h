@@ -20,6 +20,7 @@
 #include "net/network.h"
 #include "proxy/prepared.h"
 #include "proxy/rate_limit.h"
+#include "proxy/spans.h"
 #include "recording/recording.h"
 #include "snapshot/snapshot.h"
 
@@ -27,10 +28,10 @@ namespace plimsoll::proxy {
 
 struct WorkerSettings {
     WorkerIndex index{};
-    std::uint32_t workers = 1;   ///< in all; divides limits that a config states for the whole server
-    std::uint64_t hash_key = 0;  ///< of client addresses in outcomes and recordings: the same in all workers
-    std::uint64_t seed = 0;      ///< of this worker's dice and request ids; different in each worker
-    bool record = true;          ///< keep a Recorded for each request until collect()
+    std::uint32_t workers = 1;           ///< in all; divides limits that a config states for the whole server
+    std::uint64_t hash_key = 0;          ///< of client addresses in outcomes and recordings: the same in all workers
+    std::uint64_t seed = 0;              ///< of this worker's dice and request ids; different in each worker
+    bool record = true;                  ///< keep a Recorded for each request until collect()
     std::shared_ptr<RateTable> rates{};  ///< shared by all workers; null = one of its own
     /// Where access-log lines go, in whole lines, instead of the snapshot's `access_log` file. For tests.
     std::function<void(std::string_view)> log_sink{};
@@ -49,6 +50,7 @@ struct Report {
     WorkerIndex worker;
     measure::Tally tally;  ///< with the gauges (in_flight, waiting) of this moment
     std::vector<Recorded> records;
+    std::vector<RequestSpan> spans;   ///< of sampled requests
     std::size_t connections = 0;      ///< client connections open now
     std::size_t idle_upstream = 0;    ///< pooled connections to endpoints now
     std::uint64_t accept_pauses = 0;  ///< times that accepting stopped for lack of descriptors, since the start
@@ -77,7 +79,9 @@ public:
 
     /// Stops accepting, closes idle connections, tells the others to close after their answer; at the deadline cuts
     /// what is left. drained() says when all is done.
-    void drain(async::Deadline deadline);
+    /// `idle_grace`: idle HTTP/1.1 connections are not closed for that long but told to close with their next answer,
+    /// so that nobody's request meets a closed connection (HTTP/2 says GOAWAY at once).
+    void drain(async::Deadline deadline, Duration idle_grace = {});
     [[nodiscard]] bool drained() const;
 
     /// When the last request was started on that revision; INT64_MIN if none was (or long ago). Measures a rollback.

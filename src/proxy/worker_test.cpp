@@ -240,7 +240,7 @@ TEST_F(World, LimitsAndBrokenRequestsAreAnsweredAndClosed) {
     refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400");
     refused("GET / HTTP/1.1\nHost: a\n\n", "400");
     refused("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400");
-    refused("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "501");
+    refused("CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", "400");
     EXPECT_TRUE(backend(1).seen.empty() && backend(2).seen.empty());
     EXPECT_EQ(times(log(), "\"cause\":\"bad_request\""), 9u) << log();
 }

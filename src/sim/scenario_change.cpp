@@ -155,10 +155,9 @@ void Player::begin(const ProposedChange& change, std::size_t index, config::Docu
     check::LiveState live{check::summarise(recording), {}};
     for (const snapshot::Pool& pool : active_->pools) {
         for (const snapshot::Endpoint& endpoint : pool.endpoints) {
+            // As in production: an ejection passes within seconds, and a change must not look harmless for it.
             const bool down = world_.state(endpoint.id).health == balance::Health::down;
-            if (down || world_.ejected_anywhere(endpoint.id)) {
-                live.out.push_back({pool.name, endpoint.address, down ? "down" : "ejected"});
-            }
+            if (down) live.out.push_back({pool.name, endpoint.address, "down"});
         }
     }
     std::optional<check::Forecast> forecast;

@@ -154,7 +154,10 @@ Result<std::unique_ptr<Session::Engine>> Session::Engine::create(std::unique_ptr
 Session::Engine::Step Session::Engine::handshake() {
     ERR_clear_error();
     const int result = SSL_do_handshake(ssl());
-    if (result == 1) return Step::done;
+    if (result == 1) {
+        more_ = true;  // the first data may have come in one segment with the end of the handshake
+        return Step::done;
+    }
     note(result);
     return broken_ ? Step::failed : Step::want_read;
 }

@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from harness import Client, PeerTest, can_connect, deviates, free_port, variants, wait_until
+from harness import Client, PeerTest, can_connect, free_port, variants, wait_until
 
 TCP_REPAIR = 19
 
@@ -339,8 +339,6 @@ class FastDownloads(PeerTest):
         cls.flooder.kill()
         cls.flooder.wait()
 
-    @deviates("the loop wakes up to 4096 waiters, those that queue again while it does so included, before it looks at the network "
-              "(net/ready.cpp, ReadyQueue::run), and each may move 64 blocks of 32 KiB (net/stream.h, turns): seconds may pass")
     def test_small_request_beside_them(self):
         with tempfile.NamedTemporaryFile() as shared:
             shared.truncate(4096)

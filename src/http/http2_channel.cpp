@@ -72,7 +72,11 @@ private:
 void add_lines(std::vector<Http2Field>& fields, const Draft& draft) {
     for (const Draft::Line& line : draft.lines()) {
         const Known known = classify(line.name);
-        if (!is_dropped(known, line.value)) fields.push_back({line.name, line.value, is_unindexed(known)});
+        // With a body its framing says how long it is. Without one a length is of what HEAD or 304 leaves out.
+        const bool of_nothing = known == Known::content_length && draft.framing.kind == Framing::Kind::none;
+        if (of_nothing || !is_dropped(known, line.value)) {
+            fields.push_back({line.name, line.value, is_unindexed(known)});
+        }
     }
 }
 

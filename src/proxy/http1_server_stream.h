@@ -38,13 +38,13 @@ private:
 
     Client& client_;
     http::BodyDecoder body_;
-    Buffer more_in_;                ///< what came after the bytes that had come with the head
-    std::size_t consumed_ = 0;      ///< of client.in, by this request
-    bool first_ = true;             ///< nothing was read but what had come with the head
-    bool tunnel_ = false;           ///< bytes are passed as they are
-    bool chunked_ = false;          ///< the answer's body
-    bool keep_ = false;             ///< the answer promised to
-    bool complete_ = false;         ///< the whole answer was sent
+    Buffer more_in_;            ///< what came after the bytes that had come with the head
+    std::size_t consumed_ = 0;  ///< of client.in, by this request
+    bool first_ = true;         ///< nothing was read but what had come with the head
+    bool tunnel_ = false;       ///< bytes are passed as they are
+    bool chunked_ = false;      ///< the answer's body
+    bool keep_ = false;         ///< the answer promised to
+    bool complete_ = false;     ///< the whole answer was sent
     bool answered_ = false;
     http::Framing answer_framing_;
 };

@@ -1,6 +1,5 @@
-// A connection to an endpoint that carries bytes, seen as an exchange that was answered "200, tunnel open" at once: what
-// CONNECT opens.
-// Thread rule: one worker.
+// A connection to an endpoint that carries bytes, seen as an exchange that was answered "200, tunnel open" at once:
+// what CONNECT opens. Thread rule: one worker.
 #pragma once
 
 #include <memory>

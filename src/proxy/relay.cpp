@@ -78,8 +78,7 @@ void Exchange::draft_answer() {
     apply(draft, actions().response_headers);
     const auto& sessions = pinned_->slot().prepared->pools[pool_at_.value].sessions;
     if (sessions != nullptr && (session_ != last_attempt().endpoint || session_renew_)) {
-        const auto cookie =
-            sessions->set_cookie(last_attempt().endpoint, core_.network.wall(), client_.tls != nullptr);
+        const auto cookie = sessions->set_cookie(last_attempt().endpoint, core_.network.wall(), client_.tls != nullptr);
         if (cookie) draft.add("Set-Cookie", draft.keep(*cookie));
     }
 }
@@ -87,8 +86,8 @@ void Exchange::draft_answer() {
 Task<Cause> Exchange::relay_answer() {
     if (last_attempt().status == 503) {
         balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
-        if (const auto after = balance::retry_after(up_->head().fields.get(http::Known::retry_after),
-                                                    core_.network.wall())) {
+        if (const auto after =
+                balance::retry_after(up_->head().fields.get(http::Known::retry_after), core_.network.wall())) {
             (void)balance::hold_back(state, 503, *after, pool_->facts.ejection, pool_->facts.members.size(),
                                      balance::count_out(pool_->facts, core_.endpoints, core_.now()), core_.now());
         }
@@ -115,10 +114,8 @@ Task<Cause> Exchange::relay_body() {
         if (piece.refusal.status != 0) co_return answered() ? Cause::upstream_truncated : Cause::upstream_protocol;
         if (head != nullptr || !piece.data.empty() || piece.ended) {
             const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
-            const http::Outgoing out{.head = head,
-                                     .data = piece.data,
-                                     .last = piece.ended,
-                                     .trailers = both ? &up_->trailers() : nullptr};
+            const http::Outgoing out{
+                .head = head, .data = piece.data, .last = piece.ended, .trailers = both ? &up_->trailers() : nullptr};
             if (const Result<void> sent = co_await down_.send(out, slow); !sent) {
                 if (core_.cutting) co_return Cause::shutting_down;
                 co_return sent.error().code == Code::timeout ? Cause::client_timeout : Cause::client_closed;
@@ -191,8 +188,8 @@ Task<Cause> Exchange::pump(http::MessageStream& from, http::MessageStream& to, s
 
 /// The client's direction, beside the endpoint's. A client that ends its side may still be answered.
 Task<void> Exchange::pump_up() {
-    tunnel_broken_ = co_await pump(down_, *up_, outcome_.request_body_bytes, Cause::client_closed,
-                                   Cause::upstream_truncated);
+    tunnel_broken_ =
+        co_await pump(down_, *up_, outcome_.request_body_bytes, Cause::client_closed, Cause::upstream_truncated);
     if (tunnel_broken_ != Cause::none) up_->abort();  // wakes the other direction
 }
 
@@ -211,8 +208,8 @@ Task<Cause> Exchange::carry_tunnel() {
     core_.observe(last_attempt(), pool_->facts);
     unpin();
     scope_.spawn(pump_up());
-    const Cause down = co_await pump(*up_, down_, outcome_.response_body_bytes, Cause::upstream_truncated,
-                                     Cause::client_closed);
+    const Cause down =
+        co_await pump(*up_, down_, outcome_.response_body_bytes, Cause::upstream_truncated, Cause::client_closed);
     if (tunnel_broken_ != Cause::none) co_return tunnel_broken_;
     if (core_.cutting) co_return Cause::shutting_down;
     if (down != Cause::none) co_return down;

@@ -36,7 +36,7 @@ struct Destination {
     std::uint32_t max_connections = 0;  ///< of this worker to this endpoint; 0 = no limit
     bool http2 = false;
     std::shared_ptr<const tls::ClientContext> tls{};  ///< nullptr = plain
-    std::string server_name{};                      ///< for TLS
+    std::string server_name{};                        ///< for TLS
     config::ProxyProtocol proxy_protocol = config::ProxyProtocol::off;
     const net::Address& client;  ///< told by the PROXY header
     const net::Address& local;

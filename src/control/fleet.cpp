@@ -74,10 +74,15 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
     auto installed = std::make_shared<Installed>();
     const auto active = credentials_.prepared(resident.active, installed->failures);
     const auto candidate = credentials_.prepared(resident.candidate, installed->failures);
+    const std::size_t endpoints = std::max(resident.active->endpoint_ids,
+                                           resident.candidate != nullptr ? resident.candidate->endpoint_ids : 0);
+    if (members_.size() > 1 && (loads_ == nullptr || loads_->size() < endpoints)) {
+        loads_ = std::make_shared<balance::SharedLoads>(std::max<std::size_t>(64, 2 * endpoints));
+    }
     const auto posted = unacknowledged_.insert(home_.now());
     ask_all<Installed>(
-        [resident, active, candidate](proxy::Worker& worker, net::Network&) {
-            auto failures = worker.install(resident, active, candidate);
+        [resident, active, candidate, loads = loads_](proxy::Worker& worker, net::Network&) {
+            auto failures = worker.install(resident, active, candidate, loads);
             // The loop's clock stands still during a turn; this measures the turn's own work. The same monotonic clock.
             const auto now = std::chrono::steady_clock::now().time_since_epoch();
             return Installed{Instant{std::chrono::duration_cast<Duration>(now).count()}, std::move(failures)};

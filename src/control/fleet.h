@@ -94,6 +94,7 @@ private:
 
     net::Network& home_;
     CredentialStore credentials_;
+    std::shared_ptr<balance::SharedLoads> loads_;  ///< of all workers; a larger one when endpoints have come
     std::vector<std::unique_ptr<Member>> members_;
     std::multiset<Instant> unacknowledged_;                       ///< installs under way, by when they were posted
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< read by callbacks on control's thread

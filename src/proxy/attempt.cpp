@@ -38,7 +38,7 @@ void Exchange::begin_attempt() {
     Attempt& attempt = outcome_.attempt[outcome_.attempt_count++];
     attempt = Attempt{};
     attempt.endpoint = pool_->facts.members[chosen_.value].id;
-    others_ = core_.endpoints[attempt.endpoint.value].in_flight++;
+    others_ = core_.arrive(attempt.endpoint);
     unprocessed_ = false;
     sent_earlier_ = sent_;
     attempting_ = true;
@@ -48,7 +48,7 @@ void Exchange::end_attempt(Cause cause) {
     Attempt& attempt = last_attempt();
     attempt.cause = cause;
     balance::EndpointState& state = core_.endpoints[attempt.endpoint.value];
-    --state.in_flight;
+    core_.leave(attempt.endpoint);
     attempting_ = false;
     if (pool_ == nullptr) return;  // a tunnel: what it taught was told when it was opened
     const Duration took = attempt.status != 0 ? attempt.first_byte : core_.now() - attempt_started_;

@@ -11,6 +11,7 @@
 #include "async/scope.h"
 #include "balance/admission.h"
 #include "balance/balance.h"
+#include "balance/shared_loads.h"
 #include "base/random.h"
 #include "measure/tally.h"
 #include "net/network.h"
@@ -44,7 +45,8 @@ struct Worker::Core {
 
     // ---- worker.cpp: what control asks for ----
     std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> for_active,
-                                     std::shared_ptr<const Prepared> for_candidate);
+                                     std::shared_ptr<const Prepared> for_candidate,
+                                     std::shared_ptr<balance::SharedLoads> shared);
     void open_listeners(std::vector<std::string>& failures);
     void close_listener(ListenerSlot& slot, bool idle_too = true);
     void close_idle(const ListenerSlot* of);
@@ -58,6 +60,14 @@ struct Worker::Core {
     void observe(const Outcome& outcome, const Served& served);
     /// Passive health: one attempt has ended.
     void observe(const Attempt& attempt, const balance::PoolFacts& pool);
+    void share(std::shared_ptr<balance::SharedLoads> wanted);
+    /// A request goes to this endpoint; gives how many are there already, of all workers.
+    std::uint32_t arrive(EndpointId endpoint);
+    void leave(EndpointId endpoint);
+    /// What `pick` is told of other workers' requests.
+    [[nodiscard]] std::span<const std::atomic<std::uint32_t>> shared() const {
+        return loads != nullptr ? loads->view() : std::span<const std::atomic<std::uint32_t>>{};
+    }
     /// A request has left a pool: whoever waits for its place goes next.
     void left(PoolId pool, const balance::LineFacts& facts);
     /// Wakes those who may go now.
@@ -79,6 +89,7 @@ struct Worker::Core {
     RevisionSlot* active = nullptr;
     RevisionSlot* candidate = nullptr;
     std::vector<balance::EndpointState> endpoints;  ///< by EndpointId
+    std::shared_ptr<balance::SharedLoads> loads;    ///< of all workers; null = this one is alone
     std::vector<balance::RetryBudget> budgets;      ///< by PoolId
     std::vector<balance::Comparison> comparisons;   ///< by PoolId
     struct Line {

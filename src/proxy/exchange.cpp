@@ -34,7 +34,7 @@ Exchange::Exchange(Client& client, http::ServerStream& down, Instant started)
 Exchange::~Exchange() {
     down_.when_gone(nullptr);
     scope_.cancel();
-    if (attempting_) --core_.endpoints[last_attempt().endpoint.value].in_flight;
+    if (attempting_) core_.leave(last_attempt().endpoint);
 }
 
 /// The table of steps: admit, choose, try, perhaps again, answer, tell.

@@ -20,7 +20,7 @@ public:
     explicit Tunnel(Client& client) : client_(client), core_(client.core), up_in_(core_.blocks) {}
     ~Tunnel() {
         scope_.cancel();
-        if (counted_) --core_.endpoints[outcome_.endpoint().value].in_flight;
+        if (counted_) core_.leave(outcome_.endpoint());
     }
     Tunnel(const Tunnel&) = delete;
     Tunnel& operator=(const Tunnel&) = delete;
@@ -80,10 +80,10 @@ bool Tunnel::choose() {
     if (outcome_.attempt_count >= std::min<std::size_t>(pool_->retry.attempts, max_attempts)) return false;
     const balance::Asked asked{.key = pool_->hash.by == config::HashBy::client && snapshot::goes_by_key(*pool_)
                                           ? std::optional(keyed_hash(client_.peer.host_bytes(), 0))
-                                          : std::nullopt};
+                                          : std::nullopt,
+                              .shared = core_.shared()};
     auto& cursor = const_cast<RevisionSlot*>(revision_)->cursors[pool_at_.value];
-    const auto pick =
-        balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
+    const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
     if (!pick) return false;
     chosen_ = pick->index;
     tried_.add(chosen_);
@@ -102,16 +102,17 @@ Task<Cause> Tunnel::reach() {
         const std::uint32_t others = state.in_flight;
         const PreparedPool& made = revision_->prepared->pools[pool_at_.value];
         const Instant start = core_.now();
-        const Destination to{.endpoint = attempt.endpoint,
-                             .address = made.addresses[chosen_.value],
-                             .limits = pool_->limits,
-                             .tls = made.tls,
-                             .server_name = pool_->tls && !pool_->tls->server_name.empty() ? pool_->tls->server_name
-                                                                                           : server_name_,
-                             .proxy_protocol = pool_->proxy_protocol,
-                             .client = client_.peer,
-                             .local = client_.local};
-        auto raw = co_await core_.upstreams.connect(to, async::earlier(Deadline::after(start, timeouts_.connect), total));
+        const Destination to{
+            .endpoint = attempt.endpoint,
+            .address = made.addresses[chosen_.value],
+            .limits = pool_->limits,
+            .tls = made.tls,
+            .server_name = pool_->tls && !pool_->tls->server_name.empty() ? pool_->tls->server_name : server_name_,
+            .proxy_protocol = pool_->proxy_protocol,
+            .client = client_.peer,
+            .local = client_.local};
+        auto raw =
+            co_await core_.upstreams.connect(to, async::earlier(Deadline::after(start, timeouts_.connect), total));
         attempt.connect = attempt.first_byte = core_.now() - start;
         if (raw) {
             attempt.tls = raw->tls;
@@ -224,10 +225,12 @@ Task<void> Tunnel::carry() {
         pool_ = nullptr;
     }
     if (cause == Cause::none) {
-        ++core_.endpoints[outcome_.endpoint().value].in_flight;
+        (void)core_.arrive(outcome_.endpoint());
         counted_ = true;
+        ++core_.tcp_tunnels;
         cause = co_await relay();
-        --core_.endpoints[outcome_.endpoint().value].in_flight;
+        --core_.tcp_tunnels;
+        core_.leave(outcome_.endpoint());
         counted_ = false;
     } else {
         client_.stream->abort();

@@ -68,7 +68,8 @@ Worker::Core::Core(net::Network& on, const WorkerSettings& given)
 // ---- what control asks for -----------------------------------------------------------------------------------------
 
 std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::shared_ptr<const Prepared> for_active,
-                                               std::shared_ptr<const Prepared> for_candidate) {
+                                               std::shared_ptr<const Prepared> for_candidate,
+                                               std::shared_ptr<balance::SharedLoads> shared_loads) {
     PLIMSOLL_ENSURE(next.active != nullptr, "a worker without an active revision");
     const RevisionSlot* before = active;
     if (for_active == nullptr) for_active = prepare(next.active);
@@ -97,6 +98,7 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
         }
     }
     upstreams.serve(std::move(served));
+    share(std::move(shared_loads));
     for (const snapshot::Pool& pool : active->snapshot->pools) {  // limits may have grown
         call_waiting(pool.id, {pool.part.max_in_flight, pool.part.queue, pool.limits.queue_timeout});
     }
@@ -283,6 +285,32 @@ void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& poo
     }
 }
 
+/// From now on counts are kept in `wanted`; what this worker has under way moves along.
+void Worker::Core::share(std::shared_ptr<balance::SharedLoads> wanted) {
+    if (wanted == loads) return;
+    for (std::size_t i = 0; i < endpoints.size(); ++i) {
+        const EndpointId id{static_cast<std::uint32_t>(i)};
+        const std::uint32_t here = endpoints[i].in_flight;
+        if (here == 0) continue;
+        if (loads != nullptr && i < loads->size()) loads->remove(id, here);
+        if (wanted != nullptr && i < wanted->size()) wanted->add(id, here);
+    }
+    loads = std::move(wanted);
+}
+
+std::uint32_t Worker::Core::arrive(EndpointId endpoint) {
+    const std::uint32_t here = endpoints[endpoint.value].in_flight++;
+    if (loads == nullptr || endpoint.value >= loads->size()) return here;
+    const std::uint32_t all = loads->view()[endpoint.value].load(std::memory_order_relaxed);
+    loads->add(endpoint);
+    return all;
+}
+
+void Worker::Core::leave(EndpointId endpoint) {
+    --endpoints[endpoint.value].in_flight;
+    if (loads != nullptr && endpoint.value < loads->size()) loads->remove(endpoint);
+}
+
 void Worker::Core::left(PoolId pool, const balance::LineFacts& facts) {
     lines[pool.value].line.leave();
     call_waiting(pool, facts);
@@ -316,7 +344,7 @@ void Worker::Core::shadow(const snapshot::RequestView& request, const snapshot::
     const snapshot::Pool& pool = snapshot.pool(target->pool);
     if (active_pool != nullptr && active_pool->id != pool.id) ++shadow.pool_changed;
     const auto pick = balance::pick(pool.facts, endpoints, candidate->cursors[target->pool.value], {}, now(), random,
-                                    {.subset = target->subset.get()});
+                                    {.subset = target->subset.get(), .shared = shared()});
     if (!pick) {
         ++shadow.no_endpoint;
         return;
@@ -331,8 +359,9 @@ Worker::Worker(net::Network& network, const WorkerSettings& settings)
 Worker::~Worker() { core_->scope.cancel(); }
 
 std::vector<std::string> Worker::install(snapshot::Resident resident, std::shared_ptr<const Prepared> active,
-                                         std::shared_ptr<const Prepared> candidate) {
-    return core_->install(std::move(resident), std::move(active), std::move(candidate));
+                                         std::shared_ptr<const Prepared> candidate,
+                                         std::shared_ptr<balance::SharedLoads> loads) {
+    return core_->install(std::move(resident), std::move(active), std::move(candidate), std::move(loads));
 }
 void Worker::set_health(EndpointId endpoint, balance::Health health, balance::Entry entry) {
     balance::set_health(grown(core_->endpoints, endpoint.value), health, core_->now(), entry);

@@ -13,6 +13,7 @@
 
 #include "async/deadline.h"
 #include "balance/balance.h"
+#include "balance/shared_loads.h"
 #include "base/ids.h"
 #include "base/time.h"
 #include "measure/tally.h"
@@ -69,8 +70,10 @@ public:
     /// Health, load, cursors and retry budgets are carried over by identity. Always succeeds; what comes back are the
     /// listeners that could not be opened (tried again at the next install), one sentence each.
     /// `active` and `candidate`: prepare() of the resident snapshots; made here when null, which costs O(endpoints).
+    /// `loads`: counts of all workers, large enough for both; null = this worker is alone.
     std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> active = {},
-                                     std::shared_ptr<const Prepared> candidate = {});
+                                     std::shared_ptr<const Prepared> candidate = {},
+                                     std::shared_ptr<balance::SharedLoads> loads = {});
     /// What active checks found out.
     void set_health(EndpointId endpoint, balance::Health health, balance::Entry entry = balance::Entry::slowly);
 

@@ -28,7 +28,7 @@ namespace plimsoll::sim {
 struct WorldOptions {
     std::uint64_t seed = 1;
     std::uint32_t workers = 1;  ///< of the balancer: each has loads, cursors and budgets of its own, as in production
-    bool share_loads = false;   ///< workers see each other's requests in flight: decision 0008, not yet in the proxy
+    bool share_loads = true;    ///< workers see each other's requests in flight, as production does (decision 0008)
     bool warm = true;     ///< the endpoints of the first revision count as checked and up; false: they start unknown
     EndpointModel model;  ///< of servers that nothing else was said about
 };

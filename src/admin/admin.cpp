@@ -1,12 +1,15 @@
 #include "admin/admin.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <array>
 #include <coroutine>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "admin/reserve.h"
 #include "admin/views.h"
 #include "base/exit_code.h"
 
@@ -17,6 +20,8 @@ namespace {
 using Json = nlohmann::json;
 using control::Control;
 
+/// How long somebody may have to wait at the door when clients hold every descriptor.
+constexpr Duration door_check = std::chrono::milliseconds(100);
 constexpr std::size_t max_request_body = 32u << 20;  ///< a config of 16 MiB, escaped as JSON
 
 /// Never throws: what is not UTF-8 (a file's name, an operator's words) is replaced.
@@ -139,9 +144,30 @@ http::Response post(Control& control, std::string_view path, const Json& body) {
     return not_found("no such call");
 }
 
-http::Response get(const Control& control, std::string_view path) {
-    if (path == "/metrics")
-        return http::Response::typed(200, "text/plain; version=0.0.4; charset=utf-8", metrics(control));
+/// As it was written to who came by the Unix socket: its file's mode is the secret's. By TCP comes everybody who has an
+/// account on the machine.
+http::Response revision_text(const control::Revision& revision, bool with_secrets) {
+    if (with_secrets) return http::Response::typed(200, "application/yaml", revision.text);
+    const config::Parsed parsed = config::parse(revision.text, revision.file);
+    if (!parsed.document)
+        return failure(
+            {Code::conflict, Side::us, Retry::no,
+             "this version cannot read the revision, so its secrets cannot be told from the rest; ask on the "
+             "Unix socket"});
+    const config::Config& config = parsed.document->config;
+    const config::Config shown = config::redacted(config);
+    if (shown == config) return http::Response::typed(200, "application/yaml", revision.text);
+    return http::Response::typed(
+        200, "application/yaml",
+        "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" + config::print(shown));
+}
+
+http::Response get(const Control& control, const http::Request& request) {
+    const std::string_view path = request.path;
+    if (path == "/metrics") {
+        const MetricsFormat format = metrics_format(request.headers.get("accept").value_or(""));
+        return http::Response::typed(200, content_type(format), metrics(control, format));
+    }
     if (path == "/healthz") return http::Response::text(200, "ok\n");
     if (path == "/v1/status") return json(status_json(control));
     if (path == "/v1/changes") return json(changes_json(control));
@@ -161,7 +187,7 @@ http::Response get(const Control& control, std::string_view path) {
         const control::Revision* revision =
             number ? control.history().revision(RevisionNumber{std::stoull(digits)}) : nullptr;
         if (revision == nullptr) return not_found("there is no such revision");
-        return http::Response::typed(200, "application/yaml", revision->text);
+        return revision_text(*revision, request.unix_socket);
     }
     if (path.starts_with(incidents) && path.ends_with(postmortem) &&
         path.size() > incidents.size() + postmortem.size()) {
@@ -177,18 +203,9 @@ http::Response get(const Control& control, std::string_view path) {
     return not_found("no such page; try /metrics, /v1/status, /v1/changes, /v1/incidents");
 }
 
-/// A browser that was lured here cannot set this header across origins, and cannot send JSON without asking first.
-bool may_write(const http::Request& request) {
-    return request.headers.get("x-plimsoll-request").has_value() &&
-           request.headers.get("content-type").value_or("").starts_with("application/json");
-}
-
-async::Task<http::Response> handle(Control& control, http::Request request) {
-    if (request.method == "GET" || request.method == "HEAD") co_return get(control, request.path);
-    if (request.method != "POST") co_return http::Response::text(405, "GET and POST only\n");
-    if (!may_write(request))
-        co_return http::Response::text(415,
-                                       "writes need 'content-type: application/json' and 'x-plimsoll-request: 1'\n");
+async::Task<http::Response> handle(Control& control, const Door& door, http::Request request) {
+    if (auto refused = door.refuses(request)) co_return *std::move(refused);
+    if (request.method == "GET" || request.method == "HEAD") co_return get(control, request);
     Json body = Json::parse(request.body, nullptr, false);
     if (!body.is_object()) co_return failure({Code::invalid, Side::client, Retry::no, "the body is not a JSON object"});
     if (request.path == "/v1/plan") co_return co_await plan(control, std::move(body));
@@ -201,7 +218,9 @@ Admin::Admin(Control& control) : control_(control) {
     http::ServerOptions options;
     options.body_bytes = max_request_body;
     server_ = std::make_unique<http::Server>(
-        control.network(), [&control](http::Request request) { return handle(control, std::move(request)); }, options);
+        control.network(),
+        [&control, &door = door_](http::Request request) { return handle(control, door, std::move(request)); },
+        options);
 }
 
 Admin::~Admin() = default;
@@ -209,21 +228,40 @@ Admin::~Admin() = default;
 Result<void> Admin::listen(const config::Address& address) {
     const auto where = net::Address::ip(address.host, address.port);
     if (!where) return std::unexpected(where.error());
-    auto listener = control_.network().listen(*where, {});
-    if (!listener) return std::unexpected(listener.error());
-    server_->start(std::move(*listener));
-    return {};
+    std::array<char, 256> machine{};
+    const bool named = ::gethostname(machine.data(), machine.size() - 1) == 0;
+    door_.add(address.host, named ? std::string_view(machine.data()) : std::string_view{});
+    return listen(*where);
 }
 
 Result<void> Admin::listen(const std::string& socket_path) {
     const auto where = net::Address::unix_socket(socket_path);
     if (!where) return std::unexpected(where.error());
-    auto listener = control_.network().listen(*where, {});
+    return listen(*where);
+}
+
+Result<void> Admin::listen(const net::Address& where) {
+    auto listener = control_.network().listen(where, {});
     if (!listener) return std::unexpected(listener.error());
+    scope_.spawn(keep_open(**listener));
     server_->start(std::move(*listener));
     return {};
 }
 
-async::Task<void> Admin::stop(async::Deadline deadline) { return server_->stop(deadline); }
+/// When no descriptor is left that anybody may have, the admin listener takes from those that are kept back.
+async::Task<void> Admin::keep_open(net::Listener& listener) {
+    std::uint64_t seen = 0;
+    while (true) {
+        co_await control_.network().sleep_until(control_.network().now() + door_check);
+        if (const std::uint64_t pauses = listener.accept_pauses(); std::exchange(seen, pauses) == pauses) continue;
+        const Reserve reserve;
+        while (std::unique_ptr<net::Stream> stream = listener.try_accept()) server_->serve(std::move(stream));
+    }
+}
+
+async::Task<void> Admin::stop(async::Deadline deadline) {
+    scope_.cancel();
+    return server_->stop(deadline);
+}
 
 }  // namespace plimsoll::admin

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "admin/door.h"
+#include "async/scope.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "control/control.h"
@@ -25,8 +27,13 @@ public:
     async::Task<void> stop(async::Deadline deadline);
 
 private:
+    Result<void> listen(const net::Address& where);
+    async::Task<void> keep_open(net::Listener& listener);
+
     control::Control& control_;
+    Door door_;
     std::unique_ptr<http::Server> server_;
+    async::Scope scope_;  ///< last: its tasks use the server's listeners
 };
 
 }  // namespace plimsoll::admin

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "admin/metrics_page.h"
 #include "control/control.h"
 
 namespace plimsoll::admin {
@@ -19,7 +20,7 @@ namespace plimsoll::admin {
 [[nodiscard]] std::string plan_json(const control::PlanAnswer& answer);
 [[nodiscard]] std::string postmortem_json(const std::map<std::string, std::string>& files);
 
-/// Prometheus text format 0.0.4. Labels are bounded by the configuration: listener, pool, endpoint, route, arm.
-[[nodiscard]] std::string metrics(const control::Control& control);
+/// What monitoring asks for; names and bounds: docs/observability.md.
+[[nodiscard]] std::string metrics(const control::Control& control, MetricsFormat format);
 
 }  // namespace plimsoll::admin

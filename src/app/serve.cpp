@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "admin/admin.h"
+#include "admin/reserve.h"
 #include "app/lendable_journal.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
@@ -30,12 +30,12 @@
 namespace plimsoll::app {
 namespace {
 
-/// A connection needs two descriptors: take what the system lets us have.
+/// A connection needs two descriptors: take what the system lets us have, but for what the operator's door needs.
 void raise_descriptor_limit() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("the descriptor limit stays at {}", limit.rlim_cur);
+    if (const rlim_t most = admin::keep_reserve(); most != 0)
+        spdlog::info("{} descriptors for traffic, {} kept back for admin", most, admin::reserved_descriptors);
+    else
+        spdlog::warn("the descriptor limit cannot be set; clients may take every one");
 }
 
 std::uint64_t entropy() {

@@ -225,7 +225,7 @@ void KernelListener::close_sockets() {
 
 std::unique_ptr<Stream> KernelListener::try_accept() {
     std::size_t empty = 0;  // in a row
-    while (!sockets_.empty() && acceptable_ && !paused_) {
+    while (!sockets_.empty() && acceptable_) {  // in a pause too: who asks may have found descriptors
         sockaddr_storage storage{};
         socklen_t length = sizeof storage;
         const int from = sockets_[next_].fd.get();
@@ -245,6 +245,7 @@ std::unique_ptr<Stream> KernelListener::try_accept() {
             paused_ = true;
             ++pauses_;
             kernel_.wheel_.set(*this, kernel_.now_ + pause);
+            return nullptr;
         }
     }
     return nullptr;
@@ -253,7 +254,7 @@ std::unique_ptr<Stream> KernelListener::try_accept() {
 Task<Result<std::unique_ptr<Stream>>> KernelListener::accept(Deadline deadline) {
     for (;;) {
         if (sockets_.empty()) co_return fail(Code::cancelled, "the listener is closed");
-        if (++in_a_row_ < burst) {
+        if (!paused_ && ++in_a_row_ < burst) {
             if (std::unique_ptr<Stream> stream = try_accept()) co_return stream;
         }
         in_a_row_ = 0;

@@ -10,6 +10,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "proxy/trace_context.h"
+
 namespace plimsoll::proxy {
 namespace {
 
@@ -25,6 +27,35 @@ void append_us(std::string& out, Duration d) {
 
 void key(std::string& out, std::string_view name) { out.append(",\"").append(name).append("\":"); }
 
+void append_hex(std::string& out, std::span<const std::uint8_t> bytes) {
+    static constexpr char hex[] = "0123456789abcdef";
+    for (const std::uint8_t byte : bytes) out.append({hex[byte >> 4], hex[byte & 15]});
+}
+
+/// "20.1": milliseconds, to a tenth.
+void append_ms(std::string& out, Duration d) {
+    const auto tenths = static_cast<std::uint64_t>(std::max<std::int64_t>(d.count(), 0) / 100'000);
+    append_number(out, tenths / 10);
+    out += '.';
+    append_number(out, tenths % 10);
+}
+
+/// A name of ours, or "-".
+void append_name(std::string& out, std::string_view name) { out.append(name.empty() ? std::string_view("-") : name); }
+
+/// Text of a client's, between quotes that are not here: what could end them, or is no printable ASCII, is \xHH.
+void append_escaped(std::string& out, std::string_view text) {
+    for (const char c : text) {
+        const auto byte = static_cast<std::uint8_t>(c);
+        if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
+            out.append("\\x");
+            append_hex(out, {&byte, 1});
+        } else {
+            out += c;
+        }
+    }
+}
+
 void append_attempts(std::string& out, const Outcome& outcome, const Served& served) {
     out += '[';
     for (const Attempt& attempt : outcome.attempts()) {
@@ -37,6 +68,8 @@ void append_attempts(std::string& out, const Outcome& outcome, const Served& ser
         out.append(",\"reused\":").append(attempt.reused ? "true" : "false");
         key(out, "connect_us");
         append_us(out, attempt.connect);
+        key(out, "tls_us");
+        append_us(out, attempt.tls);
         key(out, "first_byte_us");
         append_us(out, attempt.first_byte);
         out += '}';
@@ -94,6 +127,11 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
     text("route", served.route_text());
     text("pool", served.pool_text());
     text("endpoint", served.endpoint_text(outcome.endpoint()));
+    if (outcome.tunnel) out.append(",\"tunnel\":true");
+    key(out, "tls_us");
+    append_us(out, outcome.tls);
+    key(out, "queue_us");
+    append_us(out, outcome.queue);
     key(out, "first_byte_us");
     append_us(out, outcome.first_byte);
     key(out, "total_us");
@@ -103,9 +141,60 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
     key(out, "response_bytes");
     append_number(out, outcome.response_head_bytes + outcome.response_body_bytes);
     text("request_id", outcome.request_id);
+    if (exists(outcome.trace)) {
+        out.append(",\"trace_id\":\"");
+        append_hex(out, outcome.trace.trace_id);
+        out += '"';
+    }
     key(out, "attempts");
     append_attempts(out, outcome, served);
     out.append("}\n");
+}
+
+void append_text_line(std::string& out, const Outcome& outcome, Timestamp started, const Served& served) {
+    const auto slash = [&out] { out += '/'; };
+    out.append(rfc3339(started)).append(" ");
+    append_name(out, outcome.client);
+    out += ' ';
+    append_name(out, outcome.listener);
+    out.append(" ");
+    append_name(out, served.route_text());
+    slash();
+    append_name(out, served.pool_text());
+    slash();
+    append_name(out, served.endpoint_text(outcome.endpoint()));
+    out += ' ';
+    Duration connect{};
+    for (const Attempt& attempt : outcome.attempts()) connect += attempt.connect;
+    append_ms(out, outcome.tls);
+    slash();
+    append_ms(out, outcome.queue);
+    slash();
+    append_ms(out, connect);
+    slash();
+    append_ms(out, outcome.first_byte);
+    slash();
+    append_ms(out, outcome.total);
+    out += ' ';
+    append_number(out, outcome.status);
+    out.append(" ").append(name(outcome.cause)).append(" ");
+    append_number(out, outcome.request_head_bytes + outcome.request_body_bytes);
+    slash();
+    append_number(out, outcome.response_head_bytes + outcome.response_body_bytes);
+    out.append(" tries=");
+    append_number(out, outcome.attempt_count);
+    out.append(" r");
+    append_number(out, outcome.revision.value);
+    out.append(outcome.arm == Arm::active ? "" : "/candidate").append(" ").append(name(outcome.spoken));
+    out.append(outcome.tunnel ? "+tunnel \"" : " \"");
+    append_escaped(out, outcome.method);
+    out += ' ';
+    append_escaped(out, outcome.host);
+    out += ' ';
+    append_escaped(out, outcome.path);
+    out.append("\" ");
+    append_name(out, outcome.request_id);
+    out += '\n';
 }
 
 AccessLog::~AccessLog() {
@@ -119,7 +208,8 @@ void AccessLog::close() {
     owned_ = false;
 }
 
-std::string AccessLog::open(const std::string& path) {
+std::string AccessLog::open(const std::string& path, config::LogFormat format) {
+    format_ = format;
     if (path == path_ && (fd_ >= 0 || path.empty())) return {};
     path_ = path;
     return reopen();
@@ -139,6 +229,19 @@ std::string AccessLog::reopen() {
     struct stat info{};
     regular_ = ::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode);
     return {};
+}
+
+void AccessLog::add(const Outcome& outcome, Timestamp started, const Served& served) {
+    if (format_ == config::LogFormat::text)
+        append_text_line(lines_, outcome, started, served);
+    else
+        append_log_line(lines_, outcome, started, served);
+    added();
+}
+
+void AccessLog::add(std::string_view line) {
+    lines_.append(line);
+    added();
 }
 
 void AccessLog::added() {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +174,32 @@ TEST(SqliteJournal, has_one_holder_and_names_it) {
         << second.error().detail;
     first->reset();
     EXPECT_TRUE(sqlite_journal(directory.file()));
+}
+
+TEST(SqliteJournal, is_its_owners_only_whatever_the_umask_and_the_past) {
+    const Directory directory;
+    const auto modes = [&] {
+        std::string out;
+        for (const char* part : {"", "-wal", "-shm", ".lock"}) {
+            const auto mode = fs::status(directory.file("journal.db") + part).permissions();
+            out += (mode & (fs::perms::group_all | fs::perms::others_all)) == fs::perms::none ? "private " : "open ";
+        }
+        return out;
+    };
+    const mode_t before = ::umask(0);
+    {
+        auto journal = sqlite_journal(directory.file());
+        ASSERT_TRUE(journal);
+        ASSERT_TRUE((*journal)->append({}, "a", "b", "{}"));
+        EXPECT_EQ(modes(), "private private private private ");
+    }
+    fs::permissions(directory.file(), fs::perms::owner_read | fs::perms::owner_write | fs::perms::others_read);
+    {
+        auto journal = sqlite_journal(directory.file());
+        ASSERT_TRUE(journal);
+        EXPECT_EQ(modes(), "private private private private ");
+    }
+    ::umask(before);
 }
 
 TEST(SqliteJournal, syncs_every_commit) {

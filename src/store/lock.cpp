@@ -35,7 +35,7 @@ std::string holder(const std::string& note) {
 
 Result<Lock> Lock::take(const std::string& path) {
     const std::string name = path + ".lock";
-    const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return fail(Code::io, fmt::format("cannot open {}: {}", name, std::strerror(errno)));
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         const int reason = errno;

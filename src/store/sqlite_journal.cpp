@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -262,6 +263,27 @@ Result<void> begin(const std::string& path, sqlite3* database) {
     return {};
 }
 
+/// The history holds configurations, and they hold secrets: the owner's only. SQLite gives -wal and -shm the mode of
+/// the database. Errors: io.
+Result<void> make_file(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(Code::io, fmt::format("cannot open the journal {}: {}", path, std::strerror(errno)));
+    ::close(fd);
+    return {};
+}
+
+/// What an older version left open to others is closed. For a file that has proved to be ours. Errors: io.
+Result<void> make_private(const std::string& path) {
+    for (const char* part : {"", "-wal", "-shm", ".lock"}) {
+        const std::string name = path + part;
+        struct stat info{};
+        if (::stat(name.c_str(), &info) != 0 || (info.st_mode & 077) == 0) continue;
+        if (::chmod(name.c_str(), info.st_mode & 0700) != 0)
+            return fail(Code::io, fmt::format("{} can be read by others: {}", name, std::strerror(errno)));
+    }
+    return {};
+}
+
 /// A connection with the settings on which durability rests. Errors: io, invalid.
 Result<Database> connect(const std::string& path) {
     sqlite3* raw = nullptr;
@@ -287,6 +309,9 @@ Result<std::unique_ptr<Journal>> sqlite_journal(const std::string& path) {
     if (!lock) return std::unexpected(lock.error());
     const auto exists = look(path, *lock);
     if (!exists) return std::unexpected(exists.error());
+    if (!*exists) {
+        if (auto made = make_file(path); !made) return std::unexpected(made.error());
+    }
     auto database = connect(path);
     if (!database) return std::unexpected(database.error());
     sqlite3* raw = database->get();
@@ -307,6 +332,7 @@ Result<std::unique_ptr<Journal>> sqlite_journal(const std::string& path) {
     }
     auto journal = std::make_unique<SqliteJournal>(path, std::move(*lock), std::move(*database));
     if (auto whole = journal->verify(); !whole) return std::unexpected(whole.error());
+    if (auto owned = make_private(path); !owned) return std::unexpected(owned.error());
     if (auto noted = journal->begun(); !noted) return std::unexpected(noted.error());
     return journal;
 }

@@ -98,6 +98,8 @@ class Curl(PeerTest):
     def test_connection_is_kept(self):
         for way, version, arguments in self.ways():
             secure = way == self.secure
+            if version == "2" and not secure:
+                continue  # curl 7.88 cannot use such a connection again, whoever the server is (nghttpd too)
             second = f"https://shop.example:{self.server.port_of('secure')}/2" if secure else f"http://127.0.0.1:{self.server.port}/2"
             answer = way(*arguments, second, path="/1")
             self.assertEqual((answer.code, answer.body.splitlines()), (0, ["GET /2", f"@@200 {version} 1GET /1"]), answer)

@@ -69,7 +69,7 @@ def certificates():
 
 
 @contextlib.contextmanager
-def traffic(get, every=0.002):
+def traffic(get, every=0.001):
     """Calls `get()` over and over in a thread; gives the list of what went wrong."""
     stop, wrong = threading.Event(), []
 
@@ -90,12 +90,18 @@ def traffic(get, every=0.002):
 
 
 def plain_get(server, path="/traffic"):
-    """For `traffic`: a request on a connection of its own that must be served."""
+    """For `traffic`: a request, on a connection that is kept as long as it may be, that must be served."""
+    kept = []
+
     def get():
-        with Client(server.port) as client:
-            status = client.get(path).status
-            if status != 200:
-                raise AssertionError(f"status {status}")
+        client = kept.pop() if kept else Client(server.port)
+        answer = client.get(path)
+        if answer.status != 200:
+            raise AssertionError(f"status {answer.status}")
+        if answer.get("Connection") is None:
+            kept.append(client)
+        else:
+            client.close()
     return get
 
 

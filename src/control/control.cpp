@@ -238,9 +238,10 @@ async::Task<void> Control::keep_time() {
         if (stood_down_) continue;
         if (serving_ && members_->changed()) changes_->membership_changed();
         if (++rounds % 10 == 0) look_at_members();  // also when a worker is silent: then above all
+        if (serving_) look_at_memory();
         if (rounds % certificates_every == 0 && serving_) renew_certificates();
         if (rounds % tickets_every == 0) fleet_->credentials().rotate_tickets();
-        if (collecting_) {                          // a worker is slow to answer: its counts come with the next round
+        if (collecting_) {  // a worker is slow to answer: its counts come with the next round
             if (const Duration silent = network_.now() - asked_; silent >= blind_after) changes_->unmeasured(silent);
             continue;
         }
@@ -252,6 +253,21 @@ async::Task<void> Control::keep_time() {
             if (stood_down_) return;
             tick(std::move(collected));
         });
+    }
+}
+
+void Control::look_at_memory() {
+    const std::uint64_t written = site_.active->max_memory;
+    const std::uint64_t limit = written != 0 ? written : cgroup_memory_limit() / 10 * 9;
+    if (limit == 0) return;
+    const std::uint64_t in_use = memory_in_use();
+    if (!memory_.look(in_use, limit)) return;
+    fleet_->shed(memory_.shedding());
+    if (memory_.shedding()) {
+        spdlog::error("memory is short ({} MiB in use, {} MiB allowed): new connections and requests are refused",
+                      in_use >> 20, limit >> 20);
+    } else {
+        spdlog::info("memory is enough again ({} MiB in use): new connections and requests are taken", in_use >> 20);
     }
 }
 

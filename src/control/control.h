@@ -18,6 +18,7 @@
 #include "control/care.h"
 #include "control/changes.h"
 #include "control/fleet.h"
+#include "control/memory.h"
 #include "control/ledger.h"
 #include "control/members.h"
 #include "control/notifier.h"
@@ -94,6 +95,7 @@ private:
     void remember_peak();
     async::Task<void> keep_time();
     void renew_certificates();
+    void look_at_memory();
     void tick(Collected collected);
     void collect_signals(const measure::Tally& window);
     void earn_known_good();
@@ -120,6 +122,7 @@ private:
     Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;
     bool collecting_ = false;
+    MemoryGuard memory_;
     bool serving_ = false;  ///< the first install has been posted
     bool stood_down_ = false;
     Instant asked_;

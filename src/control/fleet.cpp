@@ -148,4 +148,8 @@ void Fleet::reopen_logs() {
     for (const auto& member : members_) member->loop->post([&worker = *member->worker] { worker.reopen_log(); });
 }
 
+void Fleet::shed(bool on) {
+    for (const auto& member : members_) member->loop->post([&worker = *member->worker, on] { worker.shed(on); });
+}
+
 }  // namespace plimsoll::control

@@ -79,6 +79,8 @@ public:
     /// Whether all requests have ended; `done` gets the answer.
     void drained(std::function<void(bool)> done);
     void reopen_logs();
+    /// See proxy::Worker::shed.
+    void shed(bool on);
 
 private:
     struct Member {

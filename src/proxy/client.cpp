@@ -321,7 +321,7 @@ Task<void> accept_from(Worker::Core& core, std::shared_ptr<ListenerSlot> slot) {
     for (;;) {
         auto stream = co_await slot->listener->accept({});
         if (!stream) co_return;
-        if (slot->connections >= core.connection_limit(*slot)) {
+        if (core.shedding || slot->connections >= core.connection_limit(*slot)) {
             ++core.tally.connections_refused;
             (*stream)->abort();
             continue;

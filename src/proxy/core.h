@@ -102,6 +102,7 @@ struct Worker::Core {
     std::size_t connections = 0;
     std::uint64_t accept_pauses = 0;  ///< of listeners that are closed
     bool draining = false;
+    bool shedding = false;  ///< memory is short: no new work
     bool cutting = false;  ///< the drain's deadline has passed
 
     Blocks blocks;

@@ -366,6 +366,7 @@ std::vector<std::string> Worker::install(snapshot::Resident resident, std::share
 void Worker::set_health(EndpointId endpoint, balance::Health health, balance::Entry entry) {
     balance::set_health(grown(core_->endpoints, endpoint.value), health, core_->now(), entry);
 }
+void Worker::shed(bool on) { core_->shedding = on; }
 Report Worker::collect() { return core_->collect(); }
 
 void Worker::drain(async::Deadline deadline, Duration idle_grace) {

@@ -77,6 +77,9 @@ public:
     /// What active checks found out.
     void set_health(EndpointId endpoint, balance::Health health, balance::Entry entry = balance::Entry::slowly);
 
+    /// While true, new connections are closed and new requests are answered 503 `overloaded`: memory is short.
+    void shed(bool on);
+
     /// Moves out what was counted and recorded since the last call.
     [[nodiscard]] Report collect();
 

@@ -300,5 +300,22 @@ TEST_F(World, NoRoute) {
     EXPECT_EQ(worker.collect().tally.arms[0].routes.back().requests, 1u);
 }
 
+TEST_F(World, ShortOfMemoryNewRequestsAreRefusedByNameAndNewConnectionsNotTaken) {
+    install();
+    Caller caller = call();
+    EXPECT_TRUE(has(caller.ask(get()), "200 OK"));
+    worker.shed(true);
+    const std::string answer = caller.ask(get());
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
+    EXPECT_TRUE(has(answer, "X-Plimsoll-Cause: overloaded\r\n"));
+    Caller late = call();
+    late.say(get());
+    late.hear();
+    EXPECT_TRUE(late.reset);
+    worker.shed(false);
+    Caller again = call();
+    EXPECT_TRUE(has(again.ask(get()), "200 OK"));
+}
+
 }  // namespace
 }  // namespace plimsoll::proxy::test

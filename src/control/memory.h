@@ -1,0 +1,27 @@
+// Memory: when there is too little of it, new work is refused with a named cause instead of the process being killed.
+// Thread rule: control's thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace plimsoll::control {
+
+/// Bytes that the allocator has handed out to this process. Not the resident size: freed memory that the allocator
+/// keeps is no reason to refuse anybody. About 10 us.
+[[nodiscard]] std::uint64_t memory_in_use();
+/// What the process's cgroup (v2, or v1) may use, in bytes; 0 = no limit.
+[[nodiscard]] std::uint64_t cgroup_memory_limit();
+
+/// Whether to refuse new work. Starts above the limit and ends below 95 % of it, so that it does not flutter.
+class MemoryGuard {
+public:
+    /// True when the answer has changed. A limit of 0 is none.
+    bool look(std::uint64_t in_use, std::uint64_t limit);
+    [[nodiscard]] bool shedding() const { return shedding_; }
+
+private:
+    bool shedding_ = false;
+};
+
+}  // namespace plimsoll::control

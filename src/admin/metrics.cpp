@@ -291,7 +291,11 @@ void discovery(Page& page, const Control::Gauges& gauges) {
         gauges.sources.begin() + static_cast<std::ptrdiff_t>(std::min(gauges.sources.size(), most_sources)));
     for (std::size_t i = most_sources; i < gauges.sources.size(); ++i) {
         const control::SourceFigures& one = gauges.sources[i];
-        if (i == most_sources) sources.push_back({.pool = "(other)", .source = "(other)"});
+        if (i == most_sources) {
+            control::SourceFigures others;
+            others.pool = others.source = "(other)";
+            sources.push_back(std::move(others));
+        }
         control::SourceFigures& sum = sources.back();
         sum.members += one.members;
         sum.doubted += one.doubted;

@@ -742,17 +742,8 @@ def deviates(reason):
     return mark
 
 
-class PeerTest(unittest.TestCase):
-    """A server under test in front of one backend, shared by the tests of a class.
-
-    `changes` is laid over base_config; `backends` is how many there are. After the last test the server must stop
-    cleanly and must have reported nothing.
-    """
-
-    changes = {}
-    backends = 1
-    plimsoll_options = {}
-    _canary = itertools.count(1)
+class VariantTest(unittest.TestCase):
+    """A class whose tests may have `@variants`."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -771,6 +762,19 @@ class PeerTest(unittest.TestCase):
                 setattr(cls, label, test)
             if hasattr(function, "variants"):
                 delattr(cls, name)
+
+
+class PeerTest(VariantTest):
+    """A server under test in front of one backend, shared by the tests of a class.
+
+    `changes` is laid over base_config; `backends` is how many there are. After the last test the server must stop
+    cleanly and must have reported nothing.
+    """
+
+    changes = {}
+    backends = 1
+    plimsoll_options = {}
+    _canary = itertools.count(1)
 
     @classmethod
     def setUpClass(cls):

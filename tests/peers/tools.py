@@ -129,20 +129,21 @@ def apply(server, changes, get=None, replace=None):
 
 # --------------------------------------------------------------------------------------------------------- neighbours
 
+STREAM_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+
+
 def nginx(locations="", server="", http="", listen=None, stream="", files=None, log="$remote_addr $request"):
     """NGINX as a Peer: `locations` go into one server that listens on its port (or on `listen`)."""
     port = free_port()
     listen = f"listen 127.0.0.1:{port};" if listen is None else listen.replace("@PORT@", str(port))
     site = f"server {{ {listen} {server} {locations} }}" if locations or server else ""
     text = f"""daemon off; master_process off; pid @DIR@/pid; error_log @DIR@/error.log;
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+{f"load_module {STREAM_MODULE};" if stream else ""}
 events {{ worker_connections 1024; }}
 http {{ log_format t '{log}'; access_log @DIR@/access.log t; client_body_temp_path @DIR@/body; proxy_temp_path @DIR@/proxy;
 fastcgi_temp_path @DIR@/f; uwsgi_temp_path @DIR@/u; scgi_temp_path @DIR@/s; {http} {site} }}
 {stream.replace("@PORT@", str(port))}
 """
-    if not pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so").exists():
-        text = text.replace("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n", "")
     return Peer(["nginx", "-c", "@DIR@/nginx.conf", "-p", "@DIR@"], {"nginx.conf": text, **(files or {})}, port)
 
 

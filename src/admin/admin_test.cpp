@@ -37,6 +37,12 @@ protected:
             "listeners: {{web: {{address: '{}'}}}}\nroutes:\n  - {{name: all, pool: web}}\npools:\n  web:\n"
             "    health: off\n    endpoints: [{{name: a, address: '127.0.0.1:9'}}]\n",
             free);
+        start();
+    }
+    /// Anew, if it runs already.
+    void start() {
+        admin_.reset();
+        control_.reset();
         config::Parsed parsed = config::parse(config_, "first.yaml");
         ASSERT_TRUE(parsed.document);
         auto started = control::Control::start(*loop_, store::memory_journal(), std::move(*parsed.document),
@@ -63,6 +69,25 @@ protected:
         auto answer =
             net::complete(*loop_, http::fetch(*loop_, *net::Address::unix_socket(state_ + "/admin.sock"),
                                               std::move(request), async::Deadline::after(loop_->now(), Duration(20s))));
+        EXPECT_TRUE(answer && *answer) << path;
+        return answer && *answer ? std::move(**answer) : http::Response{};
+    }
+    /// By TCP, as everybody on the machine may.
+    http::Response visit(const std::string& path, const std::string& accept = "") {
+        http::Request request;
+        request.path = path;
+        request.authority = "localhost";
+        if (!accept.empty()) request.headers.add("accept", accept);
+        std::uint16_t free = 0;
+        {
+            auto probe = loop_->listen(*net::Address::ip("127.0.0.1", 0), {});
+            EXPECT_TRUE(probe);
+            free = (*probe)->address().port();
+        }
+        EXPECT_TRUE(admin_->listen(config::Address{"127.0.0.1", free}));
+        auto answer =
+            net::complete(*loop_, http::fetch(*loop_, *net::Address::ip("127.0.0.1", free), std::move(request),
+                                              async::Deadline::after(loop_->now(), Duration(20s))));
         EXPECT_TRUE(answer && *answer) << path;
         return answer && *answer ? std::move(**answer) : http::Response{};
     }
@@ -104,6 +129,34 @@ TEST_F(AdminTest, APlanSaysWhatWouldBecomeOfIt) {
     EXPECT_EQ(plan["exit"], 0);
     EXPECT_EQ(Json::parse(call("POST", "/v1/plan", proposal("listeners: [")).body)["exit"], 3);
     EXPECT_TRUE(control_->history().changes.empty());
+}
+
+TEST_F(AdminTest, ARevisionShowsItsSecretsOnTheUnixSocketOnly) {
+    EXPECT_EQ(visit("/v1/revisions/r1").body, config_);  // it has none: as it was written
+    config_ += "notify: [{name: pager, url: 'http://127.0.0.1:9/x', secret: hush-4711}]\n";
+    start();
+    EXPECT_EQ(call("GET", "/v1/revisions/r1").body, config_);
+    const http::Response shown = visit("/v1/revisions/r1");
+    EXPECT_EQ(shown.status, 200);
+    EXPECT_EQ(shown.body.find("hush-4711"), std::string::npos);
+    EXPECT_NE(shown.body.find("(set)"), std::string::npos);
+    EXPECT_NE(shown.body.find("pager"), std::string::npos);
+}
+
+TEST_F(AdminTest, SoManyEndpointsHaveANameInMetricsAndNoMore) {
+    config_.resize(config_.find("    endpoints:"));
+    config_ += "    endpoints:\n";
+    for (int i = 0; i < 1100; ++i)
+        config_ += fmt::format("      - {{name: e{}, address: '10.{}.{}.1:80', capacity: 2}}\n", i, i / 250, i % 250);
+    start();
+    const http::Response page = visit("/metrics", "application/openmetrics-text; version=1.0.0");
+    EXPECT_EQ(page.headers.get("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    const std::string& text = page.body;
+    EXPECT_TRUE(text.ends_with("\n# EOF\n"));
+    std::size_t named = 0;
+    for (std::size_t at = 0; (at = text.find("\nplimsoll_endpoint_capacity{", at)) != std::string::npos; ++at) ++named;
+    EXPECT_EQ(named, 1025u);
+    EXPECT_NE(text.find("plimsoll_endpoint_capacity{pool=\"(other)\",endpoint=\"(other)\"} 152\n"), std::string::npos);
 }
 
 TEST_F(AdminTest, TheLastLineOfAnApplyIsItsResult) {

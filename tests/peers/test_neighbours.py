@@ -74,8 +74,7 @@ class Behind(unittest.TestCase):
             with Client(server.port) as client:
                 for _ in range(20):
                     self.assertEqual(client.get("/x").status, 200)
-            lines = [line for line in server.log_lines() if line["path"] == "/x"]
-            self.assertTrue(any(attempt["reused"] for line in lines for attempt in line["attempts"]), "no connection was kept")
+            server.log_line(lambda line: line["path"] == "/x" and any(attempt["reused"] for attempt in line["attempts"]))
 
     def tls(self):
         chain, key = certificates().leaf("behind", "behind.example")

@@ -168,9 +168,9 @@ class Listener(PeerTest):
     def test_testssl(self):
         text = run("testssl", "--fast", "--color", "0", "--quiet", "--warnings", "off", "-U", "-p", "-s", "-f",
                    f"127.0.0.1:{self.secure}", seconds=300).stdout
+        self.assertGreaterEqual(len(re.findall(r"not vulnerable", text)), 5, text)
         self.assertNotRegex(text, r"(?m)VULNERABLE(?<!not VULNERABLE).*\(NOT ok\)", text)
         self.assertNotRegex(text, r"(?m)^ .*offered \(NOT ok\)", text)
-        print("      testssl: " + "; ".join(re.findall(r"(?m)^ (\S.*VULNERABLE.*|.*potentially.*)$", text))[:600])
 
 
 @contextlib.contextmanager

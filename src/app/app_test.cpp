@@ -137,7 +137,7 @@ TEST(Upgrade, AProgramThatSaysNothingIsEnded) {
 }
 
 TEST(Upgrade, AProgramThatSaysSomethingElseIsEnded) {
-    EXPECT_EQ(failure_of("/bin/sh", {"sh", "-c", "printf 'no port' >&3; sleep 1000"}, 30s),
+    EXPECT_EQ(failure_of("/bin/sh", {"sh", "-c", "printf 'no port' >&3; exec sleep 1000"}, 30s),
               "the new process says: no port; it ended with signal 15");
 }
 

@@ -90,6 +90,10 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
                                                     self->fleet_->set_health(id, health);
                                                 });
     control->prober_->set_tls([self](const snapshot::Snapshot& snapshot, const snapshot::Pool& pool) {
+        std::vector<std::string> told_at_install;
+        for (const auto& each : {self->site_.active, self->site_.candidate}) {
+            if (each.get() == &snapshot) (void)self->fleet_->credentials().prepared(each, told_at_install);
+        }
         return self->fleet_->credentials().pool(snapshot, pool);
     });
     control->notifier_ = std::make_unique<Notifier>(
@@ -238,7 +242,7 @@ async::Task<void> Control::keep_time() {
         if (stood_down_) continue;
         if (serving_ && members_->changed()) changes_->membership_changed();
         if (++rounds % 10 == 0) look_at_members();  // also when a worker is silent: then above all
-        if (serving_) look_at_memory();
+        if (serving_ && rounds % 10 == 0) look_at_memory();
         if (rounds % certificates_every == 0 && serving_) renew_certificates();
         if (rounds % tickets_every == 0) fleet_->credentials().rotate_tickets();
         if (collecting_) {  // a worker is slow to answer: its counts come with the next round
@@ -260,7 +264,9 @@ void Control::look_at_memory() {
     const std::uint64_t written = site_.active->max_memory;
     const std::uint64_t limit = written != 0 ? written : cgroup_memory_limit() / 10 * 9;
     if (limit == 0) return;
-    const std::uint64_t in_use = memory_in_use();
+    // The allocator's own count is dear on a large heap, and is not asked for while even the resident size is within.
+    const std::uint64_t resident = resident_memory();
+    const std::uint64_t in_use = resident <= limit - limit / 20 ? resident : memory_in_use();
     if (!memory_.look(in_use, limit)) return;
     fleet_->shed(memory_.shedding());
     if (memory_.shedding()) {

@@ -170,12 +170,10 @@ CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot
 std::shared_ptr<const proxy::Prepared> CredentialStore::prepared(
     const std::shared_ptr<const snapshot::Snapshot>& snapshot, std::vector<std::string>& failures) {
     if (snapshot == nullptr) return nullptr;
-    std::erase_if(kept_, [](const Kept& each) { return each.snapshot.expired(); });
-    auto found = std::ranges::find_if(kept_, [&](const Kept& each) { return each.snapshot.lock() == snapshot; });
+    auto found = std::ranges::find_if(kept_, [&](const Kept& each) { return each.prepared->snapshot == snapshot; });
     if (found == kept_.end()) {
         Loaded loaded = load(*snapshot);
-        Kept kept{.snapshot = snapshot,
-                  .prepared = proxy::prepare(snapshot, loaded.credentials),
+        Kept kept{.prepared = proxy::prepare(snapshot, loaded.credentials),
                   .failures = std::move(loaded.failures),
                   .pools = std::move(loaded.credentials.pools)};
         found = kept_.insert(kept_.end(), std::move(kept));
@@ -184,10 +182,17 @@ std::shared_ptr<const proxy::Prepared> CredentialStore::prepared(
     return found->prepared;
 }
 
+void CredentialStore::keep_only(const snapshot::Snapshot* active, const snapshot::Snapshot* candidate) {
+    std::erase_if(kept_, [&](const Kept& each) {
+        const snapshot::Snapshot* of = each.prepared->snapshot.get();
+        return of != active && of != candidate;
+    });
+}
+
 std::shared_ptr<const tls::ClientContext> CredentialStore::pool(const snapshot::Snapshot& snapshot,
                                                                 const snapshot::Pool& pool) {
     for (const Kept& kept : kept_) {
-        if (kept.snapshot.lock().get() != &snapshot) continue;
+        if (kept.prepared->snapshot.get() != &snapshot) continue;
         const auto found = kept.pools.find(pool.name);
         return found == kept.pools.end() ? nullptr : found->second;
     }
@@ -200,8 +205,7 @@ bool CredentialStore::refresh(std::vector<std::string>& failures) {
     files_.clear();
     bool renewed = false;
     for (Kept& kept : kept_) {
-        const auto snapshot = kept.snapshot.lock();
-        if (snapshot == nullptr) continue;
+        const auto snapshot = kept.prepared->snapshot;
         Loaded loaded = load(*snapshot);
         if (!loaded.failures.empty()) {
             failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());

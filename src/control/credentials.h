@@ -33,9 +33,12 @@ public:
     };
     /// Reads what this revision needs. Costs file reads and PEM parsing, about 1 ms a certificate.
     [[nodiscard]] Loaded load(const snapshot::Snapshot& snapshot);
-    /// What load() gave for this snapshot, prepared for workers; loaded on first use, kept while anybody holds it.
+    /// What load() gave for this snapshot, prepared for workers; loaded on first use, kept until keep_only().
     [[nodiscard]] std::shared_ptr<const proxy::Prepared> prepared(
         const std::shared_ptr<const snapshot::Snapshot>& snapshot, std::vector<std::string>& failures);
+    /// Forgets all revisions but these: what is prepared holds its snapshot.
+    void keep_only(const snapshot::Snapshot* active, const snapshot::Snapshot* candidate);
+    /// Of a pool of a snapshot that was prepared; else null.
     [[nodiscard]] std::shared_ptr<const tls::ClientContext> pool(const snapshot::Snapshot& snapshot,
                                                                  const snapshot::Pool& pool);
     /// If a file that the kept revisions use has another time or size than when it was read, reads anew. What cannot be
@@ -51,8 +54,7 @@ private:
         friend bool operator==(const Seen&, const Seen&) = default;
     };
     struct Kept {
-        std::weak_ptr<const snapshot::Snapshot> snapshot;
-        std::shared_ptr<const proxy::Prepared> prepared;
+        std::shared_ptr<const proxy::Prepared> prepared;  ///< with its snapshot
         std::vector<std::string> failures;
         std::map<std::string, std::shared_ptr<const tls::ClientContext>, std::less<>> pools;
     };

@@ -74,6 +74,7 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
     auto installed = std::make_shared<Installed>();
     const auto active = credentials_.prepared(resident.active, installed->failures);
     const auto candidate = credentials_.prepared(resident.candidate, installed->failures);
+    credentials_.keep_only(resident.active.get(), resident.candidate.get());
     const std::size_t endpoints = std::max(resident.active->endpoint_ids,
                                            resident.candidate != nullptr ? resident.candidate->endpoint_ids : 0);
     if (members_.size() > 1 && (loads_ == nullptr || loads_->size() < endpoints)) {

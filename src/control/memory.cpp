@@ -1,6 +1,7 @@
 #include "control/memory.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -9,6 +10,13 @@ namespace plimsoll::control {
 std::uint64_t memory_in_use() {
     const struct mallinfo2 info = ::mallinfo2();
     return static_cast<std::uint64_t>(info.uordblks) + static_cast<std::uint64_t>(info.hblkhd);
+}
+
+std::uint64_t resident_memory() {
+    std::ifstream in("/proc/self/statm");
+    std::uint64_t size = 0, resident = 0;
+    in >> size >> resident;
+    return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 std::uint64_t cgroup_memory_limit() {

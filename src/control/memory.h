@@ -8,8 +8,11 @@
 namespace plimsoll::control {
 
 /// Bytes that the allocator has handed out to this process. Not the resident size: freed memory that the allocator
-/// keeps is no reason to refuse anybody. About 10 us.
+/// keeps is no reason to refuse anybody.
+/// Dear on a large heap: looks at every free block, with the allocator's locks held.
 [[nodiscard]] std::uint64_t memory_in_use();
+/// Resident size in bytes; a few microseconds.
+[[nodiscard]] std::uint64_t resident_memory();
 /// What the process's cgroup (v2, or v1) may use, in bytes; 0 = no limit.
 [[nodiscard]] std::uint64_t cgroup_memory_limit();
 

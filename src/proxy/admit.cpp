@@ -128,7 +128,7 @@ Cause Exchange::find_route() {
 /// Tunnels only where the route opens them; a TLS connection only for hosts that its certificate was chosen for.
 Cause Exchange::check_protocol() {
     if (client_.tls != nullptr && !client_.tls->sni.empty() &&
-        client_.tls_context->certificate_for(head_.authority()) != client_.tls->certificate) {
+        client_.tls_context->certificate_for(without_port(head_.authority())) != client_.tls->certificate) {
         return Cause::misdirected;
     }
     const std::string_view protocol = head_.protocol();

@@ -40,6 +40,7 @@ void Exchange::begin_attempt() {
     attempt.endpoint = pool_->facts.members[chosen_.value].id;
     others_ = core_.arrive(attempt.endpoint);
     unprocessed_ = false;
+    own_.reason = {};  // of an attempt before this one
     sent_earlier_ = sent_;
     attempting_ = true;
 }
@@ -64,7 +65,8 @@ void Exchange::give_up_attempt(Cause cause) {
 void Exchange::drop_upstream() {
     scope_.cancel();
     uploading_ = false;
-    up_.reset();
+    up_.reset();  // gives the connection back if neither side owes the other anything on it
+    core_.upstreams.freed(last_attempt().endpoint);
 }
 
 // ---- clocks --------------------------------------------------------------------------------------------------------
@@ -124,12 +126,8 @@ Task<Cause> Exchange::connect(bool fresh) {
                    .client = client_.peer,
                    .local = client_.local};
     if (pool_->tls) {
-        const std::string_view asked_for = head_.authority();
-        const auto port = asked_for.rfind(':');
-        const bool has_port = port != std::string_view::npos && asked_for.find(']', port) == std::string_view::npos;
-        to.server_name = !pool_->tls->server_name.empty()
-                             ? pool_->tls->server_name
-                             : std::string(has_port ? asked_for.substr(0, port) : asked_for);
+        const std::string& own_name = pool_->tls->server_name;
+        to.server_name = own_name.empty() ? std::string(without_port(head_.authority())) : own_name;
     }
     const Instant start = core_.now();
     const Deadline own = Deadline::after(start, pool_->timeouts.connect);
@@ -234,6 +232,7 @@ Task<Cause> Exchange::read_head() {
         if (there) {
             attempt.status = up_->head().status;
             attempt.first_byte = core_.now() - attempt_started_;
+            heed_retry_after();
             co_return Cause::none;
         }
         if (there.error().code == Code::timeout && (uploading_ || !head_deadline().passed(core_.now()))) continue;
@@ -241,6 +240,16 @@ Task<Cause> Exchange::read_head() {
         if (unprocessed_) sent_ = sent_earlier_;
         co_return broken(there.error());
     }
+}
+
+/// A server that says when it can serve again is not asked before, whether this answer is passed on or not.
+void Exchange::heed_retry_after() {
+    if (last_attempt().status != 503) return;
+    const auto after = balance::retry_after(up_->head().fields.get(http::Known::retry_after), core_.network.wall());
+    if (!after) return;
+    balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
+    const std::size_t out = balance::count_out(pool_->facts, core_.endpoints, core_.now());
+    (void)balance::hold_back(state, 503, *after, pool_->facts.ejection, pool_->facts.members.size(), out, core_.now());
 }
 
 // ---- a copy for another pool ---------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ std::optional<std::uint64_t> Exchange::hash_key() const {
     return keyed_hash(text, 0);
 }
 
-balance::Asked Exchange::asked() const { return {.key = hash_key(), .subset = target_->subset.get(), .shared = core_.shared()}; }
+balance::Asked Exchange::asked() const {
+    return {.key = hash_key(), .subset = target_->subset.get(), .shared = core_.shared()};
+}
 
 /// The endpoint that the client's cookie names, if it can serve.
 bool Exchange::choose_by_session() {

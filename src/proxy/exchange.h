@@ -78,6 +78,7 @@ private:
     void draft_request();
     async::Task<Cause> send();
     async::Task<Cause> read_head();
+    void heed_retry_after();
     [[nodiscard]] bool stale() const;
     [[nodiscard]] Duration total_time() const;
     [[nodiscard]] async::Deadline total_deadline() const;

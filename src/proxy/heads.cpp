@@ -200,6 +200,12 @@ std::uint16_t status_of(Cause cause) {
     return 500;
 }
 
+std::string_view without_port(std::string_view authority) {
+    const std::size_t colon = authority.rfind(':');
+    if (colon == std::string_view::npos || authority.find(']', colon) != std::string_view::npos) return authority;
+    return authority.substr(0, colon);
+}
+
 bool is_sane_request_id(std::string_view id) {
     if (id.empty() || id.size() > 128) return false;
     return std::ranges::all_of(id, [](char c) {

@@ -51,6 +51,9 @@ void append_own_text(std::string& out, Cause cause, std::string_view reason);
 /// The status for a cause, as docs/formats/access-log.md lists them.
 [[nodiscard]] std::uint16_t status_of(Cause cause);
 
+/// "a.example:8443" -> "a.example", "[::1]:80" -> "[::1]".
+[[nodiscard]] std::string_view without_port(std::string_view authority);
+
 /// 1 to 128 bytes of letters, digits and "._-:=+/": what a request id may be to be kept.
 [[nodiscard]] bool is_sane_request_id(std::string_view id);
 

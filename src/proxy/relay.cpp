@@ -84,14 +84,6 @@ void Exchange::draft_answer() {
 }
 
 Task<Cause> Exchange::relay_answer() {
-    if (last_attempt().status == 503) {
-        balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
-        if (const auto after =
-                balance::retry_after(up_->head().fields.get(http::Known::retry_after), core_.network.wall())) {
-            (void)balance::hold_back(state, 503, *after, pool_->facts.ejection, pool_->facts.members.size(),
-                                     balance::count_out(pool_->facts, core_.endpoints, core_.now()), core_.now());
-        }
-    }
     draft_answer();
     const bool tunnel = opens_tunnel();
     const Cause cause = co_await (tunnel ? carry_tunnel() : relay_body());
@@ -99,9 +91,7 @@ Task<Cause> Exchange::relay_answer() {
         co_return cause;  // nothing of it was sent: we can still answer ourselves
     }
     if (cause != Cause::none) down_.abort();  // a cut answer must not look like a whole one
-    scope_.cancel();
-    uploading_ = false;
-    up_.reset();  // gives the connection back if neither side owes the other anything on it
+    drop_upstream();
     end_attempt(cause);
     co_return cause;
 }

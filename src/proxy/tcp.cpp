@@ -43,7 +43,7 @@ private:
     std::string route_name_, pool_name_, endpoint_name_;
     config::Timeouts timeouts_;
     const snapshot::Pool* pool_ = nullptr;  ///< while `pinned` in carry() lives
-    const RevisionSlot* revision_ = nullptr;
+    RevisionSlot* revision_ = nullptr;
     PoolIndex pool_at_;
     EndpointIndex chosen_;
     balance::Tried tried_;
@@ -82,7 +82,7 @@ bool Tunnel::choose() {
                                           ? std::optional(keyed_hash(client_.peer.host_bytes(), 0))
                                           : std::nullopt,
                               .shared = core_.shared()};
-    auto& cursor = const_cast<RevisionSlot*>(revision_)->cursors[pool_at_.value];
+    balance::Cursor& cursor = revision_->cursors[pool_at_.value];
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
     if (!pick) return false;
     chosen_ = pick->index;
@@ -98,8 +98,7 @@ Task<Cause> Tunnel::reach() {
         Attempt& attempt = outcome_.attempt[outcome_.attempt_count++];
         attempt = Attempt{};
         attempt.endpoint = pool_->facts.members[chosen_.value].id;
-        balance::EndpointState& state = core_.endpoints[attempt.endpoint.value];
-        const std::uint32_t others = state.in_flight;
+        const std::uint32_t others = core_.endpoints[attempt.endpoint.value].in_flight;
         const PreparedPool& made = revision_->prepared->pools[pool_at_.value];
         const Instant start = core_.now();
         const Destination to{
@@ -126,6 +125,7 @@ Task<Cause> Tunnel::reach() {
                                                          : Cause::connect_failed;
         }
         attempt.cause = cause;
+        balance::EndpointState& state = core_.endpoints[attempt.endpoint.value];  // may have moved meanwhile
         balance::learn(state, pool_->facts, attempt, attempt.connect, others, core_.now());
         core_.observe(attempt, pool_->facts);
         if (cause == Cause::none || core_.cutting || total.passed(core_.now())) break;

@@ -74,6 +74,8 @@ std::size_t Upstreams::connections(EndpointId endpoint) const {
     return endpoint.value < places_.size() && places_[endpoint.value] ? places_[endpoint.value]->open : 0;
 }
 
+void Upstreams::freed(EndpointId endpoint) { place(endpoint).parking.wake_one(); }
+
 // ---- one request at a time -----------------------------------------------------------------------------------------
 
 /// The connection used last, so that the others can age. One that the endpoint has closed meanwhile, as far as the loop

@@ -28,10 +28,11 @@ inline constexpr http::HeadLimits answer_head_limits{.head_bytes = 24 * 1024, .v
 
 class Upstreams;
 
-/// Where a connection goes and how. References and views live until open() is done.
+/// Where a connection goes and how. References live until open() is done; the address is a copy, since what it was
+/// taken from may be prepared anew meanwhile.
 struct Destination {
     EndpointId endpoint;
-    const net::Address& address;
+    net::Address address;
     const config::PoolLimits& limits;
     std::uint32_t max_connections = 0;  ///< of this worker to this endpoint; 0 = no limit
     bool http2 = false;
@@ -90,6 +91,8 @@ public:
     void keep(std::unique_ptr<Upstream> upstream, std::size_t limit, Instant until);
     /// From now on only endpoints with `served[id]` keep connections; idle ones to others are closed.
     void serve(std::vector<bool> served);
+    /// A stream to this endpoint has ended: who waits for one may go on.
+    void freed(EndpointId endpoint);
     [[nodiscard]] std::size_t idle() const { return idle_count_; }
     [[nodiscard]] std::size_t connections(EndpointId endpoint) const;
     [[nodiscard]] Instant now() const { return network_.now(); }

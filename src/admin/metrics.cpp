@@ -36,23 +36,24 @@ struct RouteRow {
 std::vector<RouteRow> route_rows(const control::Site& site) {
     std::vector<RouteRow> rows;
     for (std::size_t arm = 0; arm < 2; ++arm) {
-        const auto& routes = site.totals.arms[arm].routes;
+        const measure::ArmTally& all = site.totals.arms[arm];
         const auto row = [&](std::string_view name, measure::RouteTally tally, RouteId id, bool single) {
             rows.push_back({fmt::format("route=\"{}\",arm=\"{}\"", label(name), arm_names[arm]), std::move(tally),
                             static_cast<Arm>(arm), id, single});
         };
-        if (routes.empty()) continue;
-        const std::size_t known = routes.size() - 1;  // the last is "no route matched"
+        const std::size_t known = all.routes.ids();
+        if (known == 0 && all.unmatched.requests == 0) continue;
         for (std::size_t i = 0; i < std::min(known, most_routes); ++i) {
             const RouteId id{static_cast<std::uint32_t>(i)};
-            row(site.identities.route_name(id), routes[i], id, true);
+            row(site.identities.route_name(id), all.routes[i], id, true);
         }
         if (known > most_routes) {
             measure::RouteTally others;
-            for (std::size_t i = most_routes; i < known; ++i) others += routes[i];
+            for (const auto& [id, route] : all.routes)
+                if (id >= most_routes) others += route;
             row("(other)", others, none<RouteId>, false);
         }
-        row("(none)", routes.back(), none<RouteId>, true);
+        row("(none)", all.unmatched, none<RouteId>, true);
     }
     return rows;
 }
@@ -154,7 +155,7 @@ void add(EndpointRow& row, const judge::EndpointFacts& one, const Control& contr
     const control::Site& site = control.site();
     for (std::size_t arm = 0; arm < 2; ++arm) {
         const auto& all = site.totals.arms[arm].endpoints;
-        if (one.id.value >= all.size()) continue;
+        if (one.id.value >= all.ids()) continue;
         if (!row.arms[arm]) row.arms[arm].emplace();
         *row.arms[arm] += all[one.id.value];
     }

@@ -56,6 +56,11 @@ Cursor carry_over(const Cursor& old, std::span<const Member> old_members, std::s
     const double before = total_weight(old_members);
     const double after = total_weight(members);
     if (before <= 0 || after <= 0 || old.current.size() != old_members.size()) return cursor;
+    const auto carried = [&](double owed) { return std::clamp(owed * (after / before), -after, after); };
+    if (std::ranges::equal(old_members, members, {}, &Member::id, &Member::id)) {  // as a rule nobody came or went
+        std::ranges::transform(old.current, cursor.current.begin(), carried);
+        return cursor;
+    }
     std::vector<std::pair<EndpointId, double>> known;  // sorted, so that 1,000 endpoints do not cost a million steps
     known.reserve(old_members.size());
     for (std::size_t i = 0; i < old_members.size(); ++i) known.emplace_back(old_members[i].id, old.current[i]);
@@ -63,7 +68,7 @@ Cursor carry_over(const Cursor& old, std::span<const Member> old_members, std::s
     for (std::size_t i = 0; i < members.size(); ++i) {
         const auto it = std::ranges::lower_bound(known, members[i].id, {}, &std::pair<EndpointId, double>::first);
         if (it == known.end() || it->first != members[i].id) continue;
-        cursor.current[i] = std::clamp(it->second * (after / before), -after, after);
+        cursor.current[i] = carried(it->second);
     }
     return cursor;
 }

@@ -43,7 +43,7 @@ std::vector<incident::Traffic> traffic_by_route(const Site& site) {
     for (std::size_t i = 0; i < counts.size(); ++i) {
         const std::uint32_t id = site.active->routes[i].id.value;
         for (const measure::ArmTally& arm : site.totals.arms)
-            if (id + 1 < arm.routes.size()) counts[i] += arm.routes[id].requests;
+            counts[i] += arm.routes[id].requests;
         all += counts[i];
     }
     std::vector<incident::Traffic> traffic;

@@ -30,8 +30,10 @@ std::string revision_name(RevisionNumber number) { return fmt::format("r{}", num
 
 std::uint64_t requests_in(const measure::Tally& window) {
     std::uint64_t sum = 0;
-    for (const measure::ArmTally& arm : window.arms)
-        for (const measure::RouteTally& route : arm.routes) sum += route.requests;
+    for (const measure::ArmTally& arm : window.arms) {
+        sum += arm.unmatched.requests;
+        for (const auto& [id, route] : arm.routes) sum += route.requests;
+    }
     return sum;
 }
 

@@ -223,13 +223,10 @@ TEST(Curves, come_from_the_series) {
     measure::Tally window;
     window.from = {10'000'000'000};
     window.to = {10'100'000'000};
-    window.arms[0].routes.resize(1);
     window.arms[0].routes[0].requests = 9;
     window.arms[0].routes[0].total.add(milliseconds(20), 9);
-    window.arms[1].routes.resize(1);
     window.arms[1].routes[0].requests = 1;
     window.arms[1].routes[0].failed = 1;
-    window.arms[0].endpoints.resize(4);
     window.arms[0].endpoints[3].picks = 9;
     series.add(window);
     const std::vector<EndpointId> ids{{3}, {77}};

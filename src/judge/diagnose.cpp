@@ -52,9 +52,7 @@ Facts sum_up(const Scene& scene) {
     for (const EndpointFacts& e : scene.endpoints) {
         Work w;
         for (std::size_t arm = 0; arm < 2; ++arm) {
-            const auto& tallies = scene.since.arms[arm].endpoints;
-            if (e.id.value >= tallies.size()) continue;
-            const measure::EndpointTally& t = tallies[e.id.value];
+            const measure::EndpointTally& t = scene.since.arms[arm].endpoints[e.id.value];
             w.decisions[arm] = number(t.picks) + t.in_flight;
             w.attempts[arm] = number(t.attempts);
             const std::uint64_t slow = f.slow_border == 0 ? 0 : t.first_byte.at_least(f.slow_border);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 namespace plimsoll::judge {
 namespace {
@@ -43,12 +44,14 @@ const char* what_is_bad(Family family) {
 /// Only what is still going on: gauges stay, counts start anew.
 void keep_gauges(measure::Tally& tally) {
     for (measure::ArmTally& arm : tally.arms) {
-        for (measure::RouteTally& route : arm.routes) {
+        const auto keep_waiting = [](measure::RouteTally& route) {
             const measure::Histogram waiting = route.waiting;
             route = {};
             route.waiting = waiting;
-        }
-        for (measure::EndpointTally& endpoint : arm.endpoints) {
+        };
+        keep_waiting(arm.unmatched);
+        for (auto& [id, route] : arm.routes) keep_waiting(route);
+        for (auto& [id, endpoint] : arm.endpoints) {
             const std::uint32_t in_flight = endpoint.in_flight;
             endpoint = {};
             endpoint.in_flight = in_flight;
@@ -145,8 +148,9 @@ void Trial::begin_step(Share share, std::span<const EndpointFacts> endpoints, do
     latency_.begin_step(step_.arms[0].all_routes(), step_.arms[1].all_routes());
     begin_safety();
     for (std::size_t arm = 0; arm < 2; ++arm) {
-        base_[arm].clear();
-        for (const measure::EndpointTally& e : step_.arms[arm].endpoints) base_[arm].push_back(e.in_flight);
+        const auto& tallies = step_.arms[arm].endpoints;
+        base_[arm].assign(tallies.ids(), 0);
+        for (const auto& [id, e] : tallies) base_[arm][id] = e.in_flight;
         decided_[arm].assign(base_[arm].size(), 0);
     }
     if (sound_) arm_decisions(endpoints);
@@ -212,11 +216,11 @@ void Trial::follow_decisions(std::span<const EndpointFacts> endpoints) {
     std::array<std::vector<std::uint64_t>, 2> fresh;
     for (std::size_t arm = 0; arm < 2; ++arm) {
         const auto& tallies = step_.arms[arm].endpoints;
-        base_[arm].resize(std::max(base_[arm].size(), tallies.size()), 0);
+        base_[arm].resize(std::max(base_[arm].size(), tallies.ids()), 0);
         decided_[arm].resize(base_[arm].size(), 0);
         fresh[arm].assign(base_[arm].size(), 0);
-        for (std::size_t i = 0; i < tallies.size(); ++i) {
-            const std::uint64_t sum = tallies[i].picks + tallies[i].in_flight;
+        for (const auto& [i, tally] : tallies) {
+            const std::uint64_t sum = tally.picks + tally.in_flight;
             const std::uint64_t decided = std::max(decided_[arm][i], sum > base_[arm][i] ? sum - base_[arm][i] : 0);
             fresh[arm][i] = decided - decided_[arm][i];
             decided_[arm][i] = decided;
@@ -231,12 +235,14 @@ void Trial::follow_load(std::span<const EndpointFacts> endpoints, Duration span)
     const double dt = seconds(span);
     if (!(dt > 0) || !sound_) return;
     const double keep = std::exp(-dt);
+    std::unordered_map<std::uint32_t, const Load*> known;  // looked up only
+    for (const Load& load : loads_) known.emplace(load.id.value, &load);
     std::vector<Load> loads;
     for (const EndpointFacts& e : endpoints) {
         if (!(e.capacity > 0)) continue;
         Load load{.id = e.id, .name = e.name, .capacity = e.capacity, .rate = 0, .above = {}};
-        for (const Load& before : loads_)
-            if (before.id == e.id) load.rate = before.rate, load.above = before.above;
+        if (const auto before = known.find(e.id.value); before != known.end())
+            load.rate = before->second->rate, load.above = before->second->above;
         std::uint64_t decided = 0;
         for (const auto& arm : fresh_)
             if (e.id.value < arm.size()) decided += arm[e.id.value];

@@ -201,7 +201,6 @@ TEST(Trial, DecisionsOfRequestsStillInFlightCount) {
     Trial trial({}, site.past());
     trial.begin_step(Share{0.05}, site.facts(), site.rate);
     measure::Tally t = site.window(0);
-    t.arms[1].endpoints.resize(2);
     t.arms[1].endpoints[1].in_flight = 60;  // all of the candidate's requests hang at b1, none has ended
     trial.observe(t, site.facts());
     EXPECT_EQ(trial.overall().decision, Decision::fail) << trial.overall().text;

@@ -186,14 +186,23 @@ void Watch::look_at_demand(Instant at, Duration span, std::vector<Signal>& chang
 
 void Watch::follow_endpoints(const measure::Tally& window, Duration span) {
     std::size_t n = endpoints_.size();
-    for (const measure::ArmTally& arm : window.arms) n = std::max(n, arm.endpoints.size());
+    for (const measure::ArmTally& arm : window.arms) n = std::max(n, arm.endpoints.ids());
     endpoints_.resize(n);
     const double keep_rate = decay(span, 1), keep_picks = decay(span, share_memory),
                  keep_failures = decay(span, failure_memory);
     for (std::size_t i = 0; i < n; ++i) {
-        measure::EndpointTally sum;
-        for (const measure::ArmTally& arm : window.arms)
-            if (i < arm.endpoints.size()) sum += arm.endpoints[i];
+        struct {
+            std::uint64_t picks = 0, attempts = 0, failures = 0;
+            std::uint32_t in_flight = 0;
+        } sum;
+        for (const measure::ArmTally& arm : window.arms) {
+            const measure::EndpointTally* tally = arm.endpoints.find(i);
+            if (tally == nullptr) continue;
+            sum.picks += tally->picks;
+            sum.attempts += tally->attempts;
+            sum.failures += tally->failures();
+            sum.in_flight += tally->in_flight;
+        }
         PerEndpoint& e = endpoints_[i];
         // Picks are counted when a request ends; who is still there has arrived too.
         const double arrived = std::max(0.0, static_cast<double>(sum.picks) + static_cast<double>(sum.in_flight) -
@@ -202,9 +211,9 @@ void Watch::follow_endpoints(const measure::Tally& window, Duration span) {
         e.rate = e.rate * keep_rate + arrived / seconds(span) * (1 - keep_rate);
         e.picks = e.picks * keep_picks + arrived;
         e.now_attempts = static_cast<double>(sum.attempts);
-        e.now_failures = static_cast<double>(sum.failures());
+        e.now_failures = static_cast<double>(sum.failures);
         e.attempts = e.attempts * keep_failures + static_cast<double>(sum.attempts);
-        e.failures = e.failures * keep_failures + static_cast<double>(sum.failures());
+        e.failures = e.failures * keep_failures + static_cast<double>(sum.failures);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -79,7 +80,7 @@ TEST(Histogram, CountsStopAtTheirMaximumInsteadOfWrapping) {
     EXPECT_EQ(h.count(), UINT32_MAX);
 }
 
-TEST(Fold, CountsByRouteAndEndpointAndKeepsNoRouteLast) {
+TEST(Fold, CountsByRouteAndEndpointAndApartWhatNoRouteMatched) {
     Tally t;
     Outcome lost;
     lost.status = 404;
@@ -90,8 +91,9 @@ TEST(Fold, CountsByRouteAndEndpointAndKeepsNoRouteLast) {
     Outcome limited = outcome(Arm::candidate, 0, 429, 1ms, 0);
     fold(t, limited);
     const ArmTally& a = t.arms[0];
-    ASSERT_EQ(a.routes.size(), 4u);
-    EXPECT_EQ(a.routes.back().status_4xx, 1u);
+    EXPECT_EQ(a.routes.size(), 2u) << "those that were seen";
+    EXPECT_EQ(a.routes.ids(), 3u);
+    EXPECT_EQ(a.unmatched.status_4xx, 1u);
     EXPECT_EQ(a.routes[2].requests, 1u);
     EXPECT_EQ(a.routes[0].failed, 1u);
     EXPECT_EQ(a.endpoints[3].status_5xx, 1u);
@@ -99,6 +101,27 @@ TEST(Fold, CountsByRouteAndEndpointAndKeepsNoRouteLast) {
     EXPECT_EQ(t.arms[1].routes[0].status_429, 1u);
     EXPECT_EQ(t.arms[1].routes[0].status_4xx, 0u);
     EXPECT_EQ(a.all_routes().requests, 3u);
+}
+
+TEST(ById, HoldsWhatWasSeenAndReadsTheRestAsNothing) {
+    ById<std::uint64_t> seen;
+    EXPECT_TRUE(seen.empty());
+    seen[70'000] = 5;
+    const std::uint64_t& first = seen[70'000];
+    seen[3] += 2;
+    for (std::size_t i = 100; i < 1100; ++i) seen[i] = i;
+    EXPECT_EQ(&first, seen.find(70'000)) << "nothing moves";
+    EXPECT_EQ(seen.size(), 1002u);
+    EXPECT_EQ(seen.ids(), 70'001u);
+    EXPECT_EQ(std::as_const(seen)[4], 0u);
+    EXPECT_EQ(seen.find(4), nullptr);
+    EXPECT_EQ(seen.find(80'000), nullptr);
+    ById<std::uint64_t> more;
+    more[3] = 1, more[80'000] = 9;
+    seen += more;
+    EXPECT_EQ(seen[3], 3u);
+    EXPECT_EQ(seen.dense()[80'000], 9u);
+    EXPECT_EQ(seen.begin()->id, 70'000u) << "in the order in which they were first seen";
 }
 
 TEST(Fold, RetriesCountTheRequestOnceAndEveryAttempt) {
@@ -135,14 +158,17 @@ std::vector<std::uint64_t> numbers(const Tally& t) {
     std::vector<std::uint64_t> all{static_cast<std::uint64_t>(t.from.ns), static_cast<std::uint64_t>(t.to.ns),
                                    t.shadow.decisions, t.connections_accepted};
     for (const ArmTally& arm : t.arms) {
-        for (const RouteTally& r : arm.routes) {
+        std::vector<RouteTally> routes = arm.routes.dense();
+        routes.push_back(arm.unmatched);
+        for (const RouteTally& r : routes) {
             all.insert(all.end(), {r.requests, r.failed, r.status_4xx, r.no_endpoint, r.retried});
             all.insert(all.end(), r.total.counts().begin(), r.total.counts().end());
         }
-        for (const EndpointTally& e : arm.endpoints)
+        for (const EndpointTally& e : arm.endpoints.dense())
             all.insert(all.end(), {e.picks, e.attempts, e.failures(), e.in_flight, e.first_byte.count()});
     }
-    all.insert(all.end(), t.shadow.picks.begin(), t.shadow.picks.end());
+    const std::vector<std::uint64_t> picks = t.shadow.picks.dense();
+    all.insert(all.end(), picks.begin(), picks.end());
     return all;
 }
 
@@ -159,7 +185,7 @@ Tally arbitrary(Random& random) {
         fold(t, o);
     }
     t.shadow.decisions = random.below(10);
-    t.shadow.picks.resize(random.below(4), 3);
+    for (std::uint64_t i = random.below(4); i-- > 0;) t.shadow.picks[i] = 3;
     t.connections_accepted = random.below(10);
     return t;
 }

@@ -15,16 +15,14 @@ void grow(Second& second, std::size_t endpoints) {
 
 void add_arm(Second& second, std::size_t arm, const ArmTally& tally) {
     ArmSecond& to = second.arms[arm];
-    for (const RouteTally& route : tally.routes) {
-        to.requests += narrow(route.requests);
-        to.failed += narrow(route.failed);
-        to.no_endpoint += narrow(route.no_endpoint);
-        to.total.add(route.total);
-    }
-    grow(second, tally.endpoints.size());
-    for (std::size_t i = 0; i < tally.endpoints.size(); ++i) {
-        const EndpointTally& from = tally.endpoints[i];
-        EndpointSecond& endpoint = second.endpoints[i];
+    const RouteTally all = tally.all_routes();
+    to.requests += narrow(all.requests);
+    to.failed += narrow(all.failed);
+    to.no_endpoint += narrow(all.no_endpoint);
+    to.total.add(all.total);
+    grow(second, tally.endpoints.ids());
+    for (const auto& [id, from] : tally.endpoints) {
+        EndpointSecond& endpoint = second.endpoints[id];
         endpoint.picks[arm] += narrow(from.picks);
         endpoint.failures += narrow(from.failures());
         endpoint.connect_failures += narrow(from.connect_failures);

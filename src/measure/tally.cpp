@@ -18,21 +18,6 @@ void saturating_add(std::uint32_t& to, std::uint64_t n) {
     to = sum > UINT32_MAX ? UINT32_MAX : static_cast<std::uint32_t>(sum);
 }
 
-/// The route's place; the last element stays "no route matched".
-RouteTally& route_of(ArmTally& arm, RouteId route) {
-    if (arm.routes.empty()) arm.routes.emplace_back();
-    if (route == none<RouteId>) return arm.routes.back();
-    if (const std::size_t needed = route.value + 2u; arm.routes.size() < needed)
-        arm.routes.insert(arm.routes.end() - 1, needed - arm.routes.size(), RouteTally{});
-    return arm.routes[route.value];
-}
-
-template <class T>
-void add_by_index(std::vector<T>& to, const std::vector<T>& from) {
-    if (to.size() < from.size()) to.resize(from.size());
-    for (std::size_t i = 0; i < from.size(); ++i) to[i] += from[i];
-}
-
 template <class T, std::size_t size>
 void add_each(std::array<T, size>& to, const std::array<T, size>& from) {
     for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
@@ -137,25 +122,21 @@ ShadowTally& ShadowTally::operator+=(const ShadowTally& other) {
     route_changed += other.route_changed;
     pool_changed += other.pool_changed;
     active_no_route += other.active_no_route;
-    add_by_index(picks, other.picks);
-    add_by_index(active_picks, other.active_picks);
+    picks += other.picks;
+    active_picks += other.active_picks;
     return *this;
 }
 
 ArmTally& ArmTally::operator+=(const ArmTally& other) {
-    add_by_index(endpoints, other.endpoints);
-    if (other.routes.empty()) return *this;
-    if (routes.empty()) routes.emplace_back();
-    if (routes.size() < other.routes.size())
-        routes.insert(routes.end() - 1, other.routes.size() - routes.size(), RouteTally{});
-    for (std::size_t i = 0; i + 1 < other.routes.size(); ++i) routes[i] += other.routes[i];
-    routes.back() += other.routes.back();
+    routes += other.routes;
+    unmatched += other.unmatched;
+    endpoints += other.endpoints;
     return *this;
 }
 
 RouteTally ArmTally::all_routes() const {
-    RouteTally sum;
-    for (const RouteTally& route : routes) sum += route;
+    RouteTally sum = unmatched;
+    for (const auto& [id, route] : routes) sum += route;
     return sum;
 }
 
@@ -205,7 +186,7 @@ Tally& Tally::operator+=(const Tally& other) {
 
 void fold(Tally& tally, const Outcome& outcome) {
     ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
-    RouteTally& route = route_of(arm, outcome.route);
+    RouteTally& route = arm.route(outcome.route);
     ++route.requests;
     if (outcome.failed()) ++route.failed;
     if (outcome.status == 429)
@@ -225,7 +206,6 @@ void fold(Tally& tally, const Outcome& outcome) {
     for (const Attempt& attempt : outcome.attempts()) {
         ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];
         if (attempt.endpoint == none<EndpointId>) continue;
-        if (arm.endpoints.size() <= attempt.endpoint.value) arm.endpoints.resize(attempt.endpoint.value + 1u);
         EndpointTally& endpoint = arm.endpoints[attempt.endpoint.value];
         if (std::exchange(first, false)) ++endpoint.picks;
         fold_attempt(endpoint, attempt);
@@ -235,8 +215,9 @@ void fold(Tally& tally, const Outcome& outcome) {
 void extend(Tally& sum, const Tally& later) {
     sum.queue_waiting = sum.tunnels = sum.mirrors = 0;
     for (ArmTally& arm : sum.arms) {
-        for (RouteTally& route : arm.routes) route.waiting = Histogram{};
-        for (EndpointTally& endpoint : arm.endpoints) endpoint.in_flight = 0;
+        for (auto& [id, route] : arm.routes) route.waiting = Histogram{};
+        arm.unmatched.waiting = Histogram{};
+        for (auto& [id, endpoint] : arm.endpoints) endpoint.in_flight = 0;
     }
     sum += later;
 }

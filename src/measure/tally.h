@@ -4,11 +4,11 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 #include "base/ids.h"
 #include "base/outcome.h"
 #include "base/time.h"
+#include "measure/by_id.h"
 
 namespace plimsoll::measure {
 
@@ -71,15 +71,18 @@ struct ShadowTally {
     std::uint64_t no_endpoint = 0;
     std::uint64_t route_changed = 0;
     std::uint64_t pool_changed = 0;
-    std::uint64_t active_no_route = 0;        ///< of the same requests under the active revision
-    std::vector<std::uint64_t> picks;         ///< by EndpointId
-    std::vector<std::uint64_t> active_picks;  ///< by EndpointId: what the active revision chose for the same requests
+    std::uint64_t active_no_route = 0;  ///< of the same requests under the active revision
+    ById<std::uint64_t> picks;          ///< by EndpointId
+    ById<std::uint64_t> active_picks;   ///< by EndpointId: what the active revision chose for the same requests
     ShadowTally& operator+=(const ShadowTally& other);
 };
 
 struct ArmTally {
-    std::vector<RouteTally> routes;        ///< by RouteId; the last element is "no route matched"
-    std::vector<EndpointTally> endpoints;  ///< by EndpointId
+    ById<RouteTally> routes;        ///< by RouteId
+    RouteTally unmatched;           ///< requests that no route matched
+    ById<EndpointTally> endpoints;  ///< by EndpointId
+    /// Of this route; `unmatched` for none.
+    RouteTally& route(RouteId id) { return id == none<RouteId> ? unmatched : routes[id.value]; }
     ArmTally& operator+=(const ArmTally& other);
     [[nodiscard]] RouteTally all_routes() const;
 };
@@ -120,7 +123,7 @@ struct Tally {
     Tally& operator+=(const Tally& other);  ///< gauges of `other` replace nothing: they add over workers
 };
 
-/// Adds one finished request. Grows the vectors as needed. Does not know `in_flight`, `waiting` and `panic_picks`: the
+/// Adds one finished request. Does not know `in_flight`, `waiting` and `panic_picks`: the
 /// worker fills those in at hand-over.
 void fold(Tally& tally, const Outcome& outcome);
 

@@ -78,9 +78,7 @@ bool Exchange::choose_endpoint() {
     const EndpointId id = pool_->facts.members[chosen_.value].id;
     if (pick->panic) ++core_.endpoint_tally(arm_, id).panic_picks;
     if (outcome_.attempt_count == 0 && core_.shadowing(arm_)) {
-        auto& picks = core_.tally.shadow.active_picks;
-        if (picks.size() <= id.value) picks.resize(id.value + 1u);
-        ++picks[id.value];
+        ++core_.tally.shadow.active_picks[id.value];
     }
     return true;
 }

@@ -11,9 +11,7 @@ class Failures : public World {
 protected:
     void one_endpoint() { config.pools[0].endpoints.pop_back(); }
     std::uint64_t attempts(std::uint16_t port, const measure::Tally& tally) {
-        const auto& endpoints = tally.arms[0].endpoints;
-        const std::size_t at = id(port).value;
-        return at < endpoints.size() ? endpoints[at].attempts : 0;
+        return tally.arms[0].endpoints[id(port).value].attempts;
     }
     void expect_own_answer(const std::string& answer, std::string_view status, std::string_view cause) {
         EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::string(status))) << answer;

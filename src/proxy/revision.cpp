@@ -1,20 +1,36 @@
 #include "proxy/revision.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <variant>
 
 namespace plimsoll::proxy {
 namespace {
 
-balance::Cursor cursor_for(const snapshot::Pool& pool, const RevisionSlot* from, Random& random) {
-    if (from != nullptr) {
-        const auto& pools = from->snapshot->pools;
-        for (std::size_t i = 0; i < pools.size(); ++i) {
-            if (pools[i].id == pool.id) {
-                return balance::carry_over(from->cursors[i], pools[i].facts.members, pool.facts.members);
-            }
+/// Where each pool stands in `of`, by PoolId.
+std::vector<std::size_t> places_of(const snapshot::Snapshot& of) {
+    std::vector<std::size_t> places(of.pool_ids, SIZE_MAX);
+    for (std::size_t i = 0; i < of.pools.size(); ++i) places[of.pools[i].id.value] = i;
+    return places;
+}
+
+std::vector<balance::Cursor> cursors_for(const snapshot::Snapshot& snapshot, const RevisionSlot* from, Random& random) {
+    const std::vector<std::size_t> before = from != nullptr ? places_of(*from->snapshot) : std::vector<std::size_t>{};
+    std::vector<balance::Cursor> cursors;
+    cursors.reserve(snapshot.pools.size());
+    for (const snapshot::Pool& pool : snapshot.pools) {
+        balance::Cursor& cursor = cursors.emplace_back();
+        if (!std::holds_alternative<balance::RoundRobin>(pool.facts.policy) || pool.facts.members.size() < 2) continue;
+        const std::size_t at = pool.id.value < before.size() ? before[pool.id.value] : SIZE_MAX;
+        if (at != SIZE_MAX && !from->cursors[at].current.empty()) {
+            cursor =
+                balance::carry_over(from->cursors[at], from->snapshot->pools[at].facts.members, pool.facts.members);
+        } else {
+            cursor = balance::fresh_cursor(pool.facts, random);
         }
     }
-    return balance::fresh_cursor(pool.facts, random);
+    return cursors;
 }
 
 }  // namespace
@@ -26,9 +42,7 @@ RevisionSlot& Revisions::hold(std::shared_ptr<const Prepared> prepared, const Re
         return *slot;
     }
     auto slot = std::make_unique<RevisionSlot>();
-    for (const snapshot::Pool& pool : prepared->snapshot->pools) {
-        slot->cursors.push_back(cursor_for(pool, from, random));
-    }
+    slot->cursors = cursors_for(*prepared->snapshot, from, random);
     slot->snapshot = prepared->snapshot;
     slot->prepared = std::move(prepared);
     return *slots_.emplace_back(std::move(slot));
@@ -36,12 +50,19 @@ RevisionSlot& Revisions::hold(std::shared_ptr<const Prepared> prepared, const Re
 
 void Revisions::set_resident(const RevisionSlot* active, const RevisionSlot* candidate) {
     for (const auto& slot : slots_) slot->resident = slot.get() == active || slot.get() == candidate;
-    std::erase_if(slots_, [](const auto& slot) { return !slot->resident && slot->in_flight == 0; });
+    retire([](const RevisionSlot& slot) { return !slot.resident && slot.in_flight == 0; });
+}
+
+template <class Leaves>
+void Revisions::retire(Leaves leaves) {
+    const auto gone = std::ranges::partition(slots_, [&leaves](const auto& slot) { return !leaves(*slot); });
+    std::ranges::move(gone, std::back_inserter(retired_));
+    slots_.erase(gone.begin(), gone.end());
 }
 
 void Revisions::unpin(RevisionSlot& slot) {
     if (--slot.in_flight > 0 || slot.resident) return;
-    std::erase_if(slots_, [&slot](const auto& each) { return each.get() == &slot; });
+    retire([&slot](const RevisionSlot& each) { return &each == &slot; });
 }
 
 void Revisions::started(RevisionNumber revision, Instant now) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "balance/balance.h"
@@ -17,7 +18,7 @@ namespace plimsoll::proxy {
 struct RevisionSlot {
     std::shared_ptr<const snapshot::Snapshot> snapshot;
     std::shared_ptr<const Prepared> prepared;
-    std::vector<balance::Cursor> cursors;  ///< by PoolIndex
+    std::vector<balance::Cursor> cursors;  ///< by PoolIndex; empty where there is nothing to remember
     std::size_t in_flight = 0;
     bool resident = false;
 };
@@ -27,9 +28,12 @@ class Revisions {
 public:
     /// The slot of this snapshot; made if need be, its cursors carried over from `from` by pool identity.
     RevisionSlot& hold(std::shared_ptr<const Prepared> prepared, const RevisionSlot* from, Random& random);
-    /// Only these are resident from now on (null = none); others go when nobody pins them.
+    /// Only these are resident from now on (null = none); others retire when nobody pins them.
     void set_resident(const RevisionSlot* active, const RevisionSlot* candidate);
     void unpin(RevisionSlot& slot);
+    /// The slots that retired since the last call. Freeing a large one takes a millisecond or more, so that is left to
+    /// somebody who is not serving.
+    [[nodiscard]] std::vector<std::unique_ptr<RevisionSlot>> take_retired() { return std::exchange(retired_, {}); }
 
     void started(RevisionNumber revision, Instant now);
     [[nodiscard]] Instant last_started(RevisionNumber revision) const;
@@ -43,7 +47,9 @@ private:
     };
     /// Revisions whose last start is remembered; far more than are ever resident at once.
     static constexpr std::size_t remembered = 16;
-    std::vector<std::unique_ptr<RevisionSlot>> slots_;
+    template <class Leaves>
+    void retire(Leaves leaves);
+    std::vector<std::unique_ptr<RevisionSlot>> slots_, retired_;
     std::vector<Started> started_;
 };
 

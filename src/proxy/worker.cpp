@@ -211,12 +211,6 @@ Report Worker::Core::collect() {
             ++endpoint_tally(outcome.arm, at).in_flight;
         }
         if (exchange.answered() || outcome.route == none<RouteId>) return;
-        // The last element stays "no route matched".
-        const std::size_t needed = outcome.route.value + 2u;
-        if (arm.routes.empty()) arm.routes.emplace_back();
-        if (arm.routes.size() < needed) {
-            arm.routes.insert(arm.routes.end() - 1, needed - arm.routes.size(), measure::RouteTally{});
-        }
         arm.routes[outcome.route.value].waiting.add(now() - outcome.started);
     });
     for (const Line& line : lines) tally.queue_waiting += line.line.waiting();
@@ -232,6 +226,7 @@ Report Worker::Core::collect() {
     report.tally = std::exchange(tally, measure::Tally{});
     report.records = std::exchange(records, {});
     report.spans = std::exchange(spans, {});
+    for (auto& slot : revisions.take_retired()) report.retired.push_back(std::move(slot));
     report.connections = connections;
     report.idle_upstream = upstreams.idle();
     report.accept_pauses = accept_pauses;
@@ -242,7 +237,7 @@ Report Worker::Core::collect() {
 // ---- for requests --------------------------------------------------------------------------------------------------
 
 measure::EndpointTally& Worker::Core::endpoint_tally(Arm arm, EndpointId id) {
-    return grown(tally.arms[static_cast<std::size_t>(arm)].endpoints, id.value);
+    return tally.arms[static_cast<std::size_t>(arm)].endpoints[id.value];
 }
 
 void Worker::Core::observe(const Outcome& outcome, const Served& served) {
@@ -349,7 +344,7 @@ void Worker::Core::shadow(const snapshot::RequestView& request, const snapshot::
         ++shadow.no_endpoint;
         return;
     }
-    ++grown(shadow.picks, pool.facts.members[pick->index.value].id.value);
+    ++shadow.picks[pool.facts.members[pick->index.value].id.value];
 }
 
 // ---- the border ----------------------------------------------------------------------------------------------------

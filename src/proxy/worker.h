@@ -52,6 +52,8 @@ struct Report {
     measure::Tally tally;  ///< with the gauges (in_flight, waiting) of this moment
     std::vector<Recorded> records;
     std::vector<RequestSpan> spans;   ///< of sampled requests
+    /// Revisions that nobody here uses any more. Whoever takes the report frees them, so that no worker has to.
+    std::vector<std::shared_ptr<const void>> retired;
     std::size_t connections = 0;      ///< client connections open now
     std::size_t idle_upstream = 0;    ///< pooled connections to endpoints now
     std::uint64_t accept_pauses = 0;  ///< times that accepting stopped for lack of descriptors, since the start

@@ -297,7 +297,7 @@ TEST_F(World, NoRoute) {
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 404")) << answer;
     EXPECT_TRUE(has(answer, "X-Plimsoll-Cause: no_route\r\n"));
     EXPECT_TRUE(has(caller.ask(get("/api/x")), "200 OK"));  // the connection lives on
-    EXPECT_EQ(worker.collect().tally.arms[0].routes.back().requests, 1u);
+    EXPECT_EQ(worker.collect().tally.arms[0].unmatched.requests, 1u);
 }
 
 TEST_F(World, ShortOfMemoryNewRequestsAreRefusedByNameAndNewConnectionsNotTaken) {

@@ -58,8 +58,7 @@ double unevenness(const measure::Tally& recent, const std::vector<judge::Endpoin
     double all = 0, expected = 0;
     std::vector<double> picks;
     for (const judge::EndpointFacts& e : endpoints) {
-        const auto& tallies = recent.arms[0].endpoints;
-        picks.push_back(e.id.value < tallies.size() ? static_cast<double>(tallies[e.id.value].picks) : 0.0);
+        picks.push_back(static_cast<double>(recent.arms[0].endpoints[e.id.value].picks));
         all += picks.back();
         expected += e.expected_active;
     }

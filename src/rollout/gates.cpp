@@ -36,7 +36,7 @@ std::string objection(const measure::ShadowTally& seen, const Forecasted& foreca
     const double noise = 3 * std::sqrt(0.25 / n);
     if (seen.no_endpoint > 2 && fraction(seen.no_endpoint) > 0.001) {
         std::uint64_t active = 0;
-        for (const std::uint64_t picks : seen.active_picks) active += picks;
+        for (const auto& [id, picks] : seen.active_picks) active += picks;
         // Whoever the active revision found no endpoint for is missing from its picks.
         const std::uint64_t active_missing = seen.decisions - std::min(seen.decisions, active + seen.active_no_route);
         if (seen.no_endpoint > 2 * active_missing)
@@ -129,8 +129,8 @@ void Machine::measure_shadow(Shadow& shadow, const Measured& measured) {
             judge::UtilisationProcess::cells(measured.endpoints, measured.rate, guard.utilisation_cap));
     }
     shadow.seen += measured.window.shadow;
-    shadow.decisions.add(measured.window.shadow.picks);
-    shadow.decisions.add_active(measured.window.shadow.active_picks);
+    shadow.decisions.add(measured.window.shadow.picks.dense());
+    shadow.decisions.add_active(measured.window.shadow.active_picks.dense());
 
     const auto reject = [&](std::string why) {
         undo({.ending = Ending::rejected, .reason = std::move(why)}, "shadow", now, "");

@@ -81,8 +81,6 @@ struct World {
         measure::Tally t;
         t.from = now - tick;
         t.to = now;
-        t.shadow.picks.resize(8);
-        t.shadow.active_picks.resize(8);
         const auto n = static_cast<std::uint64_t>(rate / 10);
         std::vector<double> load(8);
         for (std::uint32_t i = 0; i < 8; ++i)

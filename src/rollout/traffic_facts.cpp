@@ -81,8 +81,8 @@ PoolMix pool_mix(const snapshot::Snapshot& snapshot, const measure::Tally& tally
     PoolMix mix(snapshot.pools.size(), 0.0);
     for (const snapshot::Route& route : snapshot.routes)
         for (const measure::ArmTally& arm : tally.arms)
-            if (route.id.value + 1 < arm.routes.size())
-                add(mix, route, static_cast<double>(arm.routes[route.id.value].requests));
+            if (const measure::RouteTally* seen = arm.routes.find(route.id.value))
+                add(mix, route, static_cast<double>(seen->requests));
     normalise(mix);
     return mix;
 }

@@ -176,7 +176,7 @@ Shown Replay::run(const Case& what) const {
     const measure::RouteTally all = tally.arms[0].all_routes();
     Shown shown{all.requests, all.failed, all.no_endpoint, all.total, {}};
     shown.picks.resize(identities_.endpoints());
-    for (std::size_t i = 0; i < tally.arms[0].endpoints.size(); ++i) shown.picks[i] = tally.arms[0].endpoints[i].picks;
+    for (const auto& [id, endpoint] : tally.arms[0].endpoints) shown.picks[id] = endpoint.picks;
     return shown;
 }
 

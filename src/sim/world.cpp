@@ -26,26 +26,6 @@ bool is_connect(Cause cause) {
 
 bool is_idempotent(std::string_view method) { return method != "POST" && method != "PATCH"; }
 
-/// Room for this route in the counters; the last element stays "no route matched".
-measure::RouteTally& route_tally(measure::ArmTally& arm, RouteId route) {
-    if (arm.routes.empty()) arm.routes.emplace_back();
-    if (route == none<RouteId>) return arm.routes.back();
-    if (const std::size_t needed = route.value + 2u; arm.routes.size() < needed) {
-        arm.routes.insert(arm.routes.end() - 1, needed - arm.routes.size(), measure::RouteTally{});
-    }
-    return arm.routes[route.value];
-}
-
-measure::EndpointTally& endpoint_tally(measure::ArmTally& arm, EndpointId id) {
-    if (arm.endpoints.size() <= id.value) arm.endpoints.resize(id.value + 1u);
-    return arm.endpoints[id.value];
-}
-
-void count(std::vector<std::uint64_t>& picks, EndpointId id) {
-    if (picks.size() <= id.value) picks.resize(id.value + 1u);
-    ++picks[id.value];
-}
-
 /// What a route that has no pool answers.
 std::uint16_t own_status(const snapshot::Route& route) {
     if (route.actions->redirect) return route.actions->redirect->status;
@@ -189,7 +169,7 @@ void World::shadow(const Request& request, Worker& worker) {
     ++counted.decisions;
     const Outcome& outcome = request.outcome;
     counted.active_no_route += outcome.route == none<RouteId>;
-    if (outcome.attempt_count > 0) count(counted.active_picks, outcome.attempt[0].endpoint);
+    if (outcome.attempt_count > 0) ++counted.active_picks[outcome.attempt[0].endpoint.value];
     const snapshot::Snapshot& candidate = *resident_.candidate;
     const auto matched = candidate.match({.host = outcome.host, .path = outcome.path, .method = outcome.method});
     if (!matched) {
@@ -212,7 +192,7 @@ void World::shadow(const Request& request, Worker& worker) {
         ++counted.no_endpoint;
         return;
     }
-    count(counted.picks, pool.facts.members[chosen->index.value].id);
+    ++counted.picks[pool.facts.members[chosen->index.value].id.value];
 }
 
 std::optional<balance::Pick> World::choose(const snapshot::Pool& pool, balance::Cursor& cursor,
@@ -246,7 +226,7 @@ void World::send(std::uint32_t slot) {
     ++worker.states[id.value].in_flight;
     shared_.add(id);
     if (chosen->panic) {
-        ++endpoint_tally(tally_.arms[static_cast<std::size_t>(outcome.arm)], id).panic_picks;
+        ++tally_.arms[static_cast<std::size_t>(outcome.arm)].endpoints[id.value].panic_picks;
     }
     request.attempt_started = now_;
     give_deadline(slot, outcome.attempt_count == 1);
@@ -344,8 +324,8 @@ measure::Tally World::take_tally() {
         if (!request.live) continue;
         const Outcome& outcome = request.outcome;
         measure::ArmTally& arm = tally_.arms[static_cast<std::size_t>(outcome.arm)];
-        route_tally(arm, outcome.route).waiting.add(now_ - outcome.started);
-        if (outcome.attempt_count > 0) ++endpoint_tally(arm, outcome.endpoint()).in_flight;
+        arm.route(outcome.route).waiting.add(now_ - outcome.started);
+        if (outcome.attempt_count > 0) ++arm.endpoints[outcome.endpoint().value].in_flight;
     }
     tally_.to = now_;
     measure::Tally taken = std::move(tally_);

@@ -29,16 +29,18 @@ std::vector<double> shares_within(const snapshot::Pool& pool, const std::functio
     return nobody ? balance::expected_shares(pool.facts) : shares;
 }
 
-void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double judge::EndpointFacts::* expected,
-              const std::function<bool(EndpointId)>& down) {
+/// `places`: by EndpointId, one more than its place in `facts`; 0 = not there yet.
+void add_side(std::vector<judge::EndpointFacts>& facts, std::vector<std::size_t>& places, const Side& side,
+              double judge::EndpointFacts::* expected, const std::function<bool(EndpointId)>& down) {
+    places.resize(std::max<std::size_t>(places.size(), side.snapshot->endpoint_ids), 0);
     for (std::size_t p = 0; p < side.snapshot->pools.size(); ++p) {
         const snapshot::Pool& pool = side.snapshot->pools[p];
         const std::vector<double> shares = shares_within(pool, down);
         const double of_pool = p < side.mix.size() ? side.mix[p] : 0;
         for (std::size_t e = 0; e < pool.endpoints.size(); ++e) {
             const snapshot::Endpoint& endpoint = pool.endpoints[e];
-            auto known = std::ranges::find(facts, endpoint.id, &judge::EndpointFacts::id);
-            if (known == facts.end()) {
+            std::size_t& place = places[endpoint.id.value];
+            if (place == 0) {
                 judge::EndpointFacts made;
                 made.id = endpoint.id;
                 made.name = endpoint.name;
@@ -47,11 +49,12 @@ void add_side(std::vector<judge::EndpointFacts>& facts, const Side& side, double
                 // A drained endpoint is not waited for: nobody is to be told that it is down.
                 made.eligible = !down(endpoint.id) || pool.facts.members[e].weight <= 0;
                 facts.push_back(std::move(made));
-                known = facts.end() - 1;
+                place = facts.size();
             }
+            judge::EndpointFacts& known = facts[place - 1];
             // The newest word on capacity wins: the side that is added last is the candidate.
-            if (endpoint.capacity > 0) known->capacity = endpoint.capacity;
-            (*known).*expected = of_pool * shares[e];
+            if (endpoint.capacity > 0) known.capacity = endpoint.capacity;
+            known.*expected = of_pool * shares[e];
         }
     }
 }
@@ -104,8 +107,10 @@ PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Record
 std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
                                                  const std::function<bool(EndpointId)>& down) {
     std::vector<judge::EndpointFacts> facts;
-    add_side(facts, active, &judge::EndpointFacts::expected_active, down);
-    if (candidate.snapshot != nullptr) add_side(facts, candidate, &judge::EndpointFacts::expected_candidate, down);
+    std::vector<std::size_t> places;
+    add_side(facts, places, active, &judge::EndpointFacts::expected_active, down);
+    if (candidate.snapshot != nullptr)
+        add_side(facts, places, candidate, &judge::EndpointFacts::expected_candidate, down);
     return facts;
 }
 

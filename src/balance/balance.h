@@ -50,7 +50,7 @@ struct Ejection {
     double max_fraction = 0.34;  ///< of the pool's endpoints that may be out by ejection; at least one may be
     bool success_rate = false;
     double stdev_factor = 1.9;
-    std::uint32_t min_requests = 100;  ///< of an endpoint in an interval, seen by this worker, to be compared
+    std::uint32_t min_requests = 100;  ///< of an endpoint in an interval, over all workers, to be compared
     std::uint32_t min_endpoints = 5;   ///< that can be compared, for a comparison at all
     Duration interval = std::chrono::seconds(10);
 };
@@ -94,26 +94,19 @@ private:
 
 enum class Health : std::uint8_t { unknown, up, down };
 
-/// What one interval of success-rate ejection has seen of an endpoint.
-struct SuccessWindow {
-    std::uint32_t requests = 0;
-    std::uint32_t failures = 0;
-};
-
 /// What one worker knows about one endpoint. Survives every config change.
 struct EndpointState {
     Health health = Health::unknown;    ///< by active checks; told by control. `unknown` is used only if nobody is up
     std::uint32_t in_flight = 0;        ///< requests this worker has there now
-    std::uint32_t failures_in_row = 0;  ///< upstream-caused
+    std::uint32_t failures_in_row = 0;  ///< upstream-caused; SharedEjections counts for all workers
     std::uint32_t times_ejected = 0;    ///< decays: one less for each `base` served without failure
     /// Out while this lies ahead. Once past, it marks since when the endpoint has served without failure.
     Instant ejected_until{INT64_MIN};
     Instant not_before{INT64_MIN};  ///< out while this lies ahead: the endpoint asked for it (Retry-After)
     Instant up_since{INT64_MIN};    ///< the slow-start clock: when it came up or is back from ejection; long ago = warm
-    SuccessWindow window{};
-    Latency latency{};  ///< for PeakEwma, and the failure rate for Prequal
-    Limiter limiter{};  ///< for PoolFacts::adaptive
-    Samples samples{};  ///< for Prequal
+    Latency latency{};              ///< for PeakEwma, and the failure rate for Prequal
+    Limiter limiter{};              ///< for PoolFacts::adaptive
+    Samples samples{};              ///< for Prequal
 };
 
 /// The cursor of one pool in one resident revision. Carried over by identity when a new revision is installed.
@@ -198,11 +191,14 @@ enum class Nobody : std::uint8_t {
 
 // ---- what an attempt teaches ---------------------------------------------------------------------------------------
 
-/// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = count_out of its pool.
-/// Failure: an upstream cause, or a status >= 500. Success: any other status; it resets the row. Attempts that ended
-/// for other reasons (client gone, total timeout) count neither way, nor does what still comes back from an endpoint
-/// that is out already. At most max_fraction of the pool is out at once, but at least one may be; a pool of one ejects
-/// nobody. Returns true if this ejected it.
+/// What an attempt says about its endpoint. Failure: an upstream cause, or a status >= 500. Success: any other status,
+/// or a connection without a status (TCP). Attempts that ended for other reasons (client gone, total timeout): nothing.
+enum class Lesson : std::uint8_t { none, succeeded, failed };
+[[nodiscard]] Lesson lesson_of(const Attempt& attempt);
+
+/// Folds one attempt into the endpoint's state; may eject it. `ejected_now` = count_out of its pool. A success resets
+/// the row. What still comes back from an endpoint that is out already counts neither way. At most max_fraction of the
+/// pool is out at once, but at least one may be; a pool of one ejects nobody. Returns true if this ejected it.
 bool observe(EndpointState& state, const Attempt& attempt, const Ejection& ejection, std::size_t pool_size,
              std::size_t ejected_now, Instant now);
 
@@ -216,14 +212,15 @@ void learn(EndpointState& state, const PoolFacts& pool, const Attempt& attempt, 
 /// Members that are out now, by ejection or on their own asking.
 [[nodiscard]] std::size_t count_out(const PoolFacts& pool, std::span<const EndpointState> states, Instant now);
 
-/// When a pool's success rates were last compared; by PoolId, one per worker.
-struct Comparison {
-    Instant since{INT64_MIN};
+/// What one interval of success-rate ejection has seen of an endpoint.
+struct SuccessWindow {
+    std::uint32_t requests = 0;
+    std::uint32_t failures = 0;
 };
-/// Compares success rates when an interval is over, ejects outliers and starts the next interval; else does nothing.
-/// Call it after `observe` or on a timer. The number ejected.
-std::size_t compare_success(Comparison& comparison, const PoolFacts& pool, std::span<EndpointState> states,
-                            Instant now);
+/// At the end of an interval: ejects outliers, the worst first, within the ceiling. `windows` by position in the pool.
+/// The number ejected.
+std::size_t compare_success(const PoolFacts& pool, std::span<EndpointState> states,
+                            std::span<const SuccessWindow> windows, Instant now);
 /// The rate below which an endpoint is an outlier: mean - stdev_factor x standard deviation over the windows with
 /// min_requests or more (Envoy's documentation of outlier detection). nullopt when fewer than min_endpoints have them.
 [[nodiscard]] std::optional<double> success_bar(std::span<const SuccessWindow> windows, const Ejection& ejection);

@@ -42,38 +42,19 @@ void eject(EndpointState& state, const Ejection& ejection, Instant now) {
 
 double rate_of(const SuccessWindow& window) { return 1 - static_cast<double>(window.failures) / window.requests; }
 
-/// Sums over those that have enough requests.
-struct Rates {
-    std::size_t count = 0;
-    double sum = 0, squares = 0;
-    void add(const SuccessWindow& window, const Ejection& ejection) {
-        if (window.requests == 0 || window.requests < ejection.min_requests) return;
-        ++count;
-        sum += rate_of(window);
-        squares += rate_of(window) * rate_of(window);
-    }
-    [[nodiscard]] std::optional<double> bar(const Ejection& ejection) const {
-        if (count == 0 || count < ejection.min_endpoints) return std::nullopt;
-        const double mean = sum / static_cast<double>(count);
-        const double variance = std::max(0.0, squares / static_cast<double>(count) - mean * mean);
-        return mean - ejection.stdev_factor * std::sqrt(variance);
-    }
-};
-
 }  // namespace
+
+Lesson lesson_of(const Attempt& attempt) {
+    if (is_upstream(attempt.cause) || attempt.status >= 500) return Lesson::failed;
+    return attempt.status != 0 || attempt.cause == Cause::none ? Lesson::succeeded : Lesson::none;
+}
 
 bool observe(EndpointState& state, const Attempt& attempt, const Ejection& ejection, std::size_t pool_size,
              std::size_t ejected_now, Instant now) {
     if (state.ejected_until > now) return false;  // late answers of before, and panic traffic
-    const bool failed = is_upstream(attempt.cause) || attempt.status >= 500;
-    if (ejection.success_rate && (failed || attempt.status != 0) && state.window.requests < UINT32_MAX) {
-        ++state.window.requests;
-        state.window.failures += failed;
-    }
-    if (!failed) {
-        if (attempt.status != 0) succeeded(state, ejection, now);
-        return false;
-    }
+    const Lesson lesson = lesson_of(attempt);
+    if (lesson == Lesson::succeeded) succeeded(state, ejection, now);
+    if (lesson != Lesson::failed) return false;
     if (state.times_ejected > 0) state.ejected_until = now;  // clean time starts anew
     if (state.failures_in_row < UINT32_MAX) ++state.failures_in_row;
     if (ejection.consecutive == 0 || state.failures_in_row < ejection.consecutive) return false;
@@ -88,37 +69,39 @@ std::size_t count_out(const PoolFacts& pool, std::span<const EndpointState> stat
 }
 
 std::optional<double> success_bar(std::span<const SuccessWindow> windows, const Ejection& ejection) {
-    Rates rates;
-    for (const SuccessWindow& window : windows) rates.add(window, ejection);
-    return rates.bar(ejection);
+    std::size_t count = 0;
+    double sum = 0, squares = 0;
+    for (const SuccessWindow& window : windows) {
+        if (window.requests == 0 || window.requests < ejection.min_requests) continue;
+        ++count;
+        sum += rate_of(window);
+        squares += rate_of(window) * rate_of(window);
+    }
+    if (count == 0 || count < ejection.min_endpoints) return std::nullopt;
+    const double mean = sum / static_cast<double>(count);
+    const double variance = std::max(0.0, squares / static_cast<double>(count) - mean * mean);
+    return mean - ejection.stdev_factor * std::sqrt(variance);
 }
 
-std::size_t compare_success(Comparison& comparison, const PoolFacts& pool, std::span<EndpointState> states,
-                            Instant now) {
+std::size_t compare_success(const PoolFacts& pool, std::span<EndpointState> states,
+                            std::span<const SuccessWindow> windows, Instant now) {
     const Ejection& ejection = pool.ejection;
-    if (!ejection.success_rate) return 0;
-    if (comparison.since.ns == INT64_MIN) comparison.since = now;
-    if (now - comparison.since < ejection.interval) return 0;
-    comparison.since = now;
-    Rates rates;
-    for (const Member& member : pool.members) rates.add(states[member.id.value].window, ejection);
-    const std::optional<double> bar = rates.bar(ejection);
-    std::size_t out = bar ? count_out(pool, states, now) : 0;
+    const std::optional<double> bar = success_bar(windows, ejection);
+    if (!bar) return 0;
+    std::size_t out = count_out(pool, states, now);
     std::size_t ejected = 0;
-    while (bar && out < most_out(ejection, pool.members.size())) {  // the worst first: the ceiling may stop us
-        EndpointState* worst = nullptr;
-        for (const Member& member : pool.members) {
-            EndpointState& state = states[member.id.value];
-            if (state.window.requests == 0 || state.window.requests < ejection.min_requests) continue;
-            if (is_out(state, now) || !(rate_of(state.window) < *bar)) continue;
-            if (worst == nullptr || rate_of(state.window) < rate_of(worst->window)) worst = &state;
+    while (out < most_out(ejection, pool.members.size())) {  // the worst first: the ceiling may stop us
+        std::optional<std::size_t> worst;
+        for (std::size_t i = 0; i < windows.size(); ++i) {
+            if (windows[i].requests == 0 || windows[i].requests < ejection.min_requests) continue;
+            if (is_out(states[pool.members[i].id.value], now) || !(rate_of(windows[i]) < *bar)) continue;
+            if (!worst || rate_of(windows[i]) < rate_of(windows[*worst])) worst = i;
         }
-        if (worst == nullptr) break;
-        eject(*worst, ejection, now);
+        if (!worst) break;
+        eject(states[pool.members[*worst].id.value], ejection, now);
         ++out;
         ++ejected;
     }
-    for (const Member& member : pool.members) states[member.id.value].window = {};
     return ejected;
 }
 

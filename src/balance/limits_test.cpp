@@ -222,18 +222,11 @@ Ejection comparing() {
     return ejection;
 }
 
-/// Each endpoint gets `n` answers of which `failures[i]` are 500, then the interval ends.
-std::size_t interval(TestPool& pool, Comparison& comparison, const std::vector<int>& failures, int n = 200) {
-    compare_success(comparison, pool.pool, pool.states, pool.now);
-    for (std::size_t i = 0; i < failures.size(); ++i) {
-        for (int k = 0; k < n; ++k) {
-            const auto status = static_cast<std::uint16_t>(k < failures[i] ? 500 : 200);
-            observe(pool.states[i], {.status = status}, pool.pool.ejection, failures.size(), 0, pool.now);
-        }
-    }
-    EXPECT_EQ(compare_success(comparison, pool.pool, pool.states, pool.now + 9s), 0u) << "not over yet";
-    pool.now = pool.now + 10s;
-    return compare_success(comparison, pool.pool, pool.states, pool.now);
+/// An interval ends in which each endpoint gave `n` answers of which `failures[i]` were 500.
+std::size_t interval(TestPool& pool, const std::vector<std::uint32_t>& failures, std::uint32_t n = 200) {
+    std::vector<SuccessWindow> windows;
+    for (const std::uint32_t failed : failures) windows.push_back({n, failed});
+    return compare_success(pool.pool, pool.states, windows, pool.now);
 }
 
 TEST(SuccessRate, TheBarIsTheMeanLessSomeDeviations) {
@@ -248,19 +241,17 @@ TEST(SuccessRate, TheBarIsTheMeanLessSomeDeviations) {
 TEST(SuccessRate, TheOutlierGoesAndOnlyIt) {
     TestPool pool(LeastRequest{}, std::vector<double>(6, 1.0));
     pool.pool.ejection = comparing();
-    Comparison comparison;
-    EXPECT_EQ(interval(pool, comparison, {2, 3, 2, 60, 3, 2}), 1u);
+    EXPECT_EQ(interval(pool, {2, 3, 2, 60, 3, 2}), 1u);
     EXPECT_GT(pool.states[3].ejected_until, pool.now);
     EXPECT_EQ(pool.picks(200)[3], 0);
 }
 
 TEST(SuccessRate, AllAlikeFewRequestsOrFewEndpointsEjectNobody) {
-    for (const auto& [failures, n] : std::vector<std::pair<std::vector<int>, int>>{
+    for (const auto& [failures, n] : std::vector<std::pair<std::vector<std::uint32_t>, std::uint32_t>>{
              {{50, 50, 50, 50, 50, 50}, 200}, {{2, 3, 2, 60, 3, 2}, 99}, {{2, 3, 60, 2}, 200}}) {
         TestPool pool(LeastRequest{}, std::vector<double>(failures.size(), 1.0));
         pool.pool.ejection = comparing();
-        Comparison comparison;
-        EXPECT_EQ(interval(pool, comparison, failures, n), 0u);
+        EXPECT_EQ(interval(pool, failures, n), 0u);
     }
 }
 
@@ -268,9 +259,8 @@ TEST(SuccessRate, OneCeilingForBothKinds) {
     TestPool pool(LeastRequest{}, std::vector<double>(9, 1.0));
     pool.pool.ejection = comparing();
     pool.pool.ejection.stdev_factor = 0.5;
-    Comparison comparison;
     for (const std::size_t i : {0u, 1u}) pool.states[i].ejected_until = pool.now + 60s;
-    EXPECT_EQ(interval(pool, comparison, {0, 0, 100, 150, 120, 0, 0, 0, 0}), 1u) << "a third of nine, two are out";
+    EXPECT_EQ(interval(pool, {0, 0, 100, 150, 120, 0, 0, 0, 0}), 1u) << "a third of nine, two are out";
     EXPECT_GT(pool.states[3].ejected_until, pool.now) << "the worst goes first";
 }
 

@@ -146,6 +146,11 @@ void priority_gaps(const Document& document, Findings& findings) {
 
 /// P413: preferring our own zone needs to know which it is and who stands in it.
 void zones(const Document& document, Findings& findings) {
+    if (document.config.zone_traffic > 0 && document.config.zone.empty()) {
+        report(findings, document, Severity::warning, "P413-zone-unknown", "zone_traffic",
+               "the part of the traffic that arrives in our zone is stated, but not which zone that is",
+               "say zone: NAME beside it");
+    }
     for (const Pool& pool : document.config.pools) {
         if (!pool.zone_aware) continue;
         const std::string path = pool_path(pool, "zone_aware");
@@ -248,7 +253,7 @@ constexpr RuleSummary subsets_codes[] = {
 constexpr RuleSummary priority_gaps_codes[] = {
     {"P413-priority-gap", "levels of priority with a gap", "Envoy refuses them; a typing error"}};
 constexpr RuleSummary zones_codes[] = {
-    {"P413-zone-unknown", "zone_aware without our zone, or with nobody in it", "accepted, but not applied"}};
+    {"P413-zone-unknown", "zone_aware or zone_traffic without our zone, or nobody in it", "accepted, but not applied"}};
 constexpr RuleSummary faults_on_codes[] = {
     {"P417-fault-on", "fault injection that is on", "drills end, their settings stay"}};
 constexpr RuleSummary mirrors_codes[] = {

@@ -203,6 +203,11 @@ INSTANTIATE_TEST_SUITE_P(
                  web(c).endpoints[0].zone = "a";
              },
              [](Config& c) { c.zone = "b"; }, [](Config& c) { c.zone = "a"; }},
+        Case{"TrafficOfNoZone", "P413-zone-unknown", nothing, [](Config& c) { c.zone_traffic = 0.4; },
+             [](Config& c) {
+                 c.zone = "a";
+                 c.zone_traffic = 0.4;
+             }},
         Case{"FaultOn", "P417-fault-on", nothing,
              [](Config& c) { c.routes[0].fault = config::Fault{{}, 0, 503, 1}; },
              [](Config& c) { c.routes[0].fault = config::Fault{1s, 0, 503, 0}; }},

@@ -432,6 +432,7 @@ struct Config {
     LogFormat access_log_format = LogFormat::json;
     std::optional<Tracing> tracing;
     std::string zone;              ///< where this server stands
+    double zone_traffic = 0;       ///< part of all requests that arrives at servers of our zone; 0 = not known
     std::uint64_t max_memory = 0;  ///< bytes in use beyond which new connections are refused; 0 = 90% of the cgroup's
     std::vector<Webhook> notify;
     std::uint32_t workers = 0;  ///< 0 = one per core; read at start only

@@ -328,7 +328,7 @@ void describe(V& v, T& t) {
     v.leaf("stdev_factor", t.stdev_factor, {.max = 100},
            "Below the mean success rate minus this many standard deviations.");
     v.leaf("min_requests", t.min_requests, {.unit = "requests", .min = 1, .max = 1e9},
-           "Per endpoint and interval, to be compared.");
+           "Per endpoint and interval, over all workers, to be compared.");
     v.leaf("min_endpoints", t.min_endpoints, {.unit = "endpoints", .min = 2, .max = 1e6},
            "With so many requests, for a comparison at all.");
     v.leaf("interval", t.interval, {.min = 0.1, .max = hour_s}, "Over which success rates are compared.");
@@ -497,6 +497,8 @@ void describe(V& v, T& t) {
     v.list("error_pages", t.error_pages, {}, "Pages in place of our own short texts.");
     v.object_or_off("tracing", t.tracing, "Spans by OTLP/HTTP.");
     v.leaf("zone", t.zone, {.as = As::any_text}, "Where this server stands, for zone_aware.");
+    v.leaf("zone_traffic", t.zone_traffic, {.as = As::fraction, .max = 1, .default_text = "each zone the same"},
+           "Of all requests that arrives at servers like this one in our zone; 100% if all of it does.");
     v.leaf("max_memory", t.max_memory, {.as = As::bytes, .max = 0x1p50, .default_text = "90% of the cgroup's limit"},
            "In use beyond which new connections are refused.");
     v.list("notify", t.notify, {}, "Who is told about incidents.");

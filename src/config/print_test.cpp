@@ -310,6 +310,7 @@ Config any_config() {
     c.access_log_format = from<LogFormat>({LogFormat::json, LogFormat::text});
     c.tracing = maybe([] { return Tracing{"http://127.0.0.1:4318/v1/traces", any_fraction(), any_text()}; });
     c.zone = any_text();
+    c.zone_traffic = any_fraction();
     c.max_memory = any_count(1000) * 65'536ull;
     if (any_bool()) c.notify.push_back({"ops", "http://127.0.0.1:1/a?b=c#d", any_text()});
     c.workers = any_count(200);

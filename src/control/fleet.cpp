@@ -23,13 +23,15 @@ Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSetti
     }
     std::latch ready(static_cast<std::ptrdiff_t>(settings.workers));
     const auto rates = std::make_shared<proxy::RateTable>();
+    const auto ejections = std::make_shared<balance::SharedEjections>();
     for (std::uint32_t i = 0; i < settings.workers; ++i) {
         const proxy::WorkerSettings worker_settings{.index = WorkerIndex{static_cast<std::uint16_t>(i)},
                                                     .workers = settings.workers,
                                                     .hash_key = settings.hash_key,
                                                     .seed = keyed_hash(std::uint64_t{i}, settings.seed),
                                                     .record = settings.record,
-                                                    .rates = rates};
+                                                    .rates = rates,
+                                                    .ejections = ejections};
         Member& member = *fleet->members_[i];
         member.thread = std::thread([&member, worker_settings, &ready] {
             pthread_setname_np(pthread_self(), "plimsoll-worker");

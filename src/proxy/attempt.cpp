@@ -247,9 +247,8 @@ void Exchange::heed_retry_after() {
     if (last_attempt().status != 503) return;
     const auto after = balance::retry_after(up_->head().fields.get(http::Known::retry_after), core_.network.wall());
     if (!after) return;
-    balance::EndpointState& state = core_.endpoints[last_attempt().endpoint.value];
-    const std::size_t out = balance::count_out(pool_->facts, core_.endpoints, core_.now());
-    (void)balance::hold_back(state, 503, *after, pool_->facts.ejection, pool_->facts.members.size(), out, core_.now());
+    (void)core_.settings.ejections->hold_back(pool_->facts, core_.endpoints, last_attempt().endpoint, 503, *after,
+                                              core_.now());
 }
 
 // ---- a copy for another pool ---------------------------------------------------------------------------------------
@@ -317,6 +316,7 @@ void Exchange::mirror() {
     const snapshot::Pool& pool = pinned_->slot().snapshot->pool(at);
     const PreparedPool& made = pinned_->slot().prepared->pools[at.value];
     balance::Cursor& cursor = pinned_->slot().cursors[at.value];
+    core_.adopt_ejections();
     const auto pick = balance::pick(pool.facts, core_.endpoints, cursor, {}, core_.now(), core_.random);
     if (!pick || (pool.tls && made.tls == nullptr)) {
         ++core_.tally.mirrors_skipped;

@@ -69,6 +69,7 @@ bool Exchange::choose_by_session() {
 
 bool Exchange::choose_endpoint() {
     if (outcome_.attempt_count >= max_attempts) return false;
+    core_.adopt_ejections();
     if (outcome_.attempt_count == 0 && choose_by_session()) return true;
     balance::Cursor& cursor = pinned_->slot().cursors[pool_at_.value];
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked());

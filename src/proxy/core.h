@@ -64,6 +64,8 @@ struct Worker::Core {
     /// A request goes to this endpoint; gives how many are there already, of all workers.
     std::uint32_t arrive(EndpointId endpoint);
     void leave(EndpointId endpoint);
+    /// Takes over whom other workers ejected; before a choice.
+    void adopt_ejections() { settings.ejections->adopt(endpoints, ejections_seen, now()); }
     /// What `pick` is told of other workers' requests.
     [[nodiscard]] std::span<const std::atomic<std::uint32_t>> shared() const {
         return loads != nullptr ? loads->view() : std::span<const std::atomic<std::uint32_t>>{};
@@ -91,7 +93,7 @@ struct Worker::Core {
     std::vector<balance::EndpointState> endpoints;  ///< by EndpointId
     std::shared_ptr<balance::SharedLoads> loads;    ///< of all workers; null = this one is alone
     std::vector<balance::RetryBudget> budgets;      ///< by PoolId
-    std::vector<balance::Comparison> comparisons;   ///< by PoolId
+    std::uint32_t ejections_seen = 0;               ///< of settings.ejections, in `endpoints`
     struct Line {
         balance::Line line;
         std::map<std::uint64_t, net::Parking*> waiting;  ///< by ticket

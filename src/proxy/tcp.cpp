@@ -83,6 +83,7 @@ bool Tunnel::choose() {
                                           : std::nullopt,
                               .shared = core_.shared()};
     balance::Cursor& cursor = revision_->cursors[pool_at_.value];
+    core_.adopt_ejections();
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
     if (!pick) return false;
     chosen_ = pick->index;

@@ -63,6 +63,7 @@ Worker::Core::Core(net::Network& on, const WorkerSettings& given)
       collected(on.now()),
       log(given.log_sink) {
     if (settings.rates == nullptr) settings.rates = std::make_shared<RateTable>();
+    if (settings.ejections == nullptr) settings.ejections = std::make_shared<balance::SharedEjections>();
 }
 
 // ---- what control asks for -----------------------------------------------------------------------------------------
@@ -90,13 +91,13 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
         const snapshot::Snapshot& snapshot = *slot->snapshot;
         endpoints.resize(std::max<std::size_t>(endpoints.size(), snapshot.endpoint_ids));
         budgets.resize(std::max<std::size_t>(budgets.size(), snapshot.pool_ids));
-        comparisons.resize(budgets.size());
         lines.resize(budgets.size());
         served.resize(endpoints.size());
         for (const snapshot::Pool& pool : snapshot.pools) {
             for (const snapshot::Endpoint& endpoint : pool.endpoints) served[endpoint.id.value] = true;
         }
     }
+    settings.ejections->reserve(endpoints.size(), budgets.size());
     upstreams.serve(std::move(served));
     share(std::move(shared_loads));
     for (const snapshot::Pool& pool : active->snapshot->pools) {  // limits may have grown
@@ -272,12 +273,7 @@ void Worker::Core::observe(const Outcome& outcome, const Served& served) {
 }
 
 void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& pool) {
-    const bool bad = is_upstream(attempt.cause) || attempt.status >= 500;
-    const std::size_t out = bad ? balance::count_out(pool, endpoints, now()) : 0;
-    balance::observe(endpoints[attempt.endpoint.value], attempt, pool.ejection, pool.members.size(), out, now());
-    if (pool.ejection.success_rate) {
-        (void)balance::compare_success(comparisons[pool.id.value], pool, endpoints, now());
-    }
+    (void)settings.ejections->observe(pool, endpoints, attempt, now());
 }
 
 /// From now on counts are kept in `wanted`; what this worker has under way moves along.
@@ -338,6 +334,7 @@ void Worker::Core::shadow(const snapshot::RequestView& request, const snapshot::
     if (target == nullptr) return;  // it answers by itself
     const snapshot::Pool& pool = snapshot.pool(target->pool);
     if (active_pool != nullptr && active_pool->id != pool.id) ++shadow.pool_changed;
+    adopt_ejections();
     const auto pick = balance::pick(pool.facts, endpoints, candidate->cursors[target->pool.value], {}, now(), random,
                                     {.subset = target->subset.get(), .shared = shared()});
     if (!pick) {

@@ -1,6 +1,6 @@
 // Worker: one thread's data plane. Accepts, routes, balances, retries, streams, and says what became of each request.
 // Thread rule: made, called and destroyed on the thread that runs its network; control posts to network.post().
-// Nothing is shared with other workers but immutable snapshots.
+// What workers share: immutable snapshots, and atomics (counts in flight, ejections, rate buckets).
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,7 @@
 
 #include "async/deadline.h"
 #include "balance/balance.h"
+#include "balance/shared_ejections.h"
 #include "balance/shared_loads.h"
 #include "base/ids.h"
 #include "base/time.h"
@@ -34,6 +35,7 @@ struct WorkerSettings {
     std::uint64_t seed = 0;              ///< of this worker's dice and request ids; different in each worker
     bool record = true;                  ///< keep a Recorded for each request until collect()
     std::shared_ptr<RateTable> rates{};  ///< shared by all workers; null = one of its own
+    std::shared_ptr<balance::SharedEjections> ejections{};  ///< of all workers; null = this one is alone
     /// Where access-log lines go, in whole lines, instead of the snapshot's `access_log` file. For tests.
     std::function<void(std::string_view)> log_sink{};
 };

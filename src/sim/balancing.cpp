@@ -14,24 +14,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-template <class... Args>
-void line(BalancingReport& report, fmt::format_string<Args...> format, Args&&... args) {
-    fmt::format_to(std::back_inserter(report.text), format, std::forward<Args>(args)...);
-    report.text += '\n';
-}
-
-void promise(BalancingReport& report, bool kept, std::string_view what) {
-    line(report, "  {} {}", kept ? "kept:  " : "BROKEN:", what);
-    report.kept = report.kept && kept;
-}
-
 double ms(double s) { return s * 1000; }
 
-std::vector<balance::Member> members_of(std::uint32_t n) {
+std::vector<balance::Member> members_of(std::uint32_t n, std::uint64_t seed) {
     std::vector<balance::Member> members(n);
     for (std::uint32_t i = 0; i < n; ++i) {
         members[i].id = EndpointId{i};
-        members[i].identity = keyed_hash("10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ":80", 0);
+        members[i].identity = keyed_hash(fmt::format("10.{}.{}.{}:80", seed - 1, i / 256, i % 256), 0);
     }
     return members;
 }
@@ -44,84 +33,177 @@ std::vector<std::uint32_t> owners_of(const balance::HashTable& table, std::size_
     return owners;
 }
 
-// ---- the parts of the report ---------------------------------------------------------------------------------------
+/// One figure with every seed.
+struct Spread {
+    std::vector<double> values;  ///< ascending once made
+    [[nodiscard]] double least() const { return values.front(); }
+    [[nodiscard]] double median() const { return values[values.size() / 2]; }
+    [[nodiscard]] double most() const { return values.back(); }
+};
 
-void report_slow_server(BalancingReport& report) {
-    line(report, "slow server: 11 servers, 1000 requests/s, one answers after 2 s for 30 of 60 s");
-    line(report, "  {:<16} {:>12} {:>9} {:>9}", "policy", "within 1 s %", "p50 ms", "p99 ms");
-    for (const NamedPolicy& one : balancing_policies()) {
-        const FarmResult result = run_farm(slow_server(one.policy));
-        const double good = result.within(1s);
-        line(report, "  {:<16} {:>12.2f} {:>9.1f} {:>9.1f}", one.name, 100 * good, ms(result.quantile(0.5)),
-             ms(result.quantile(0.99)));
-        if (one.name == "peak_ewma") promise(report, good >= 0.999, "peak_ewma answers 99.9 % within 1 s");
+/// What `figures` says of each seed's run, figure by figure.
+template <class Figures>
+std::vector<Spread> over_seeds(std::uint64_t seeds, Figures figures) {
+    std::vector<Spread> spreads;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        const std::vector<double> values = figures(seed);
+        spreads.resize(values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) spreads[i].values.push_back(values[i]);
     }
+    for (Spread& spread : spreads) std::ranges::sort(spread.values);
+    return spreads;
+}
+template <class Figures>
+std::vector<Spread> over_seeds(std::uint64_t seeds, FarmOptions options, Figures figures) {
+    return over_seeds(seeds, [&](std::uint64_t seed) {
+        options.seed = seed;
+        return figures(run_farm(options));
+    });
 }
 
-void report_tables(BalancingReport& report) {
-    line(report, "tables: places of one member against the mean, places moved when one member goes");
-    line(report, "  {:<16} {:>8} {:>9} {:>9} {:>9}", "policy", "members", "largest", "smallest", "moved %");
-    for (const NamedPolicy& one : {NamedPolicy{"maglev", balance::Maglev{}}, {"ring_hash", balance::RingHash{}}}) {
-        for (const std::uint32_t n : {10u, 100u, 1000u}) {
-            const TableFigures figures = table_figures(one.policy, n);
-            line(report, "  {:<16} {:>8} {:>9.3f} {:>9.3f} {:>9.2f}", one.name, n, figures.largest, figures.smallest,
-                 100 * figures.moved);
-            if (one.name != "maglev" || n != 1000) continue;
-            promise(report, figures.largest <= 1.01, "maglev is within 1 % of even at 1000 members");
-            promise(report, figures.moved <= 0.01, "maglev moves at most 1 % of what need not move");
+/// "99.97 (99.95 to 99.99)".
+std::string text(const Spread& spread, int digits, double scale = 1) {
+    const auto number = [&](double value) { return fmt::format("{:.{}f}", scale * value, digits); };
+    if (number(spread.least()) == number(spread.most())) return number(spread.median());
+    return fmt::format("{} ({} to {})", number(spread.median()), number(spread.least()), number(spread.most()));
+}
+
+// ---- the parts of the report ---------------------------------------------------------------------------------------
+
+/// What is being written, how much of it, and over how many seeds.
+struct Writer {
+    BalancingReport report;
+    std::uint64_t seeds;
+    bool promises_only;
+
+    template <class... Args>
+    void line(fmt::format_string<Args...> format, Args&&... args) {
+        fmt::format_to(std::back_inserter(report.text), format, std::forward<Args>(args)...);
+        report.text += '\n';
+    }
+    void promise(bool kept, std::string_view what) {
+        line("  {} {}", kept ? "kept:  " : "BROKEN:", what);
+        report.kept = report.kept && kept;
+    }
+};
+
+void report_slow_server(Writer& w) {
+    w.line("slow server: 11 servers, 1000 requests/s, one answers after 2 s for 30 of 60 s");
+    w.line("  {:<16} {:>24} {:>22} {:>24}", "policy", "within 1 s %", "p50 ms", "p99 ms");
+    for (const NamedPolicy& one : balancing_policies()) {
+        if (w.promises_only && one.name != "peak_ewma") continue;
+        const auto figures = over_seeds(w.seeds, slow_server(one.policy), [](const FarmResult& result) {
+            return std::vector{result.within(1s), result.quantile(0.5), result.quantile(0.99)};
+        });
+        w.line("  {:<16} {:>24} {:>22} {:>24}", one.name, text(figures[0], 2, 100), text(figures[1], 1, 1000),
+               text(figures[2], 1, 1000));
+        if (one.name == "peak_ewma") {
+            w.promise(figures[0].least() >= 0.999, "peak_ewma answers 99.9 % within 1 s");
         }
     }
 }
 
-void report_hot_keys(BalancingReport& report) {
-    line(report, "hot keys: Zipf(1.0) over 100,000 keys, 100 servers, about 10,000 in flight");
-    line(report, "  {:<16} {:>6} {:>10} {:>11} {:>11}", "policy", "bound", "peak/mean", "worst send", "redirected %");
+void report_tables(Writer& w) {
+    w.line("tables: places of one member against the mean, places moved when one member goes");
+    w.line("  {:<16} {:>8} {:>24} {:>24} {:>22}", "policy", "members", "largest", "smallest", "moved %");
+    for (const NamedPolicy& one : {NamedPolicy{"maglev", balance::Maglev{}}, {"ring_hash", balance::RingHash{}}}) {
+        for (const std::uint32_t n : {10u, 100u, 1000u}) {
+            const bool promised = one.name == "maglev" && n == 1000;
+            if (w.promises_only && !promised) continue;
+            const auto figures = over_seeds(w.seeds, [&](std::uint64_t seed) {
+                const TableFigures of = table_figures(one.policy, n, seed);
+                return std::vector{of.largest, of.smallest, of.moved};
+            });
+            w.line("  {:<16} {:>8} {:>24} {:>24} {:>22}", one.name, n, text(figures[0], 3), text(figures[1], 3),
+                   text(figures[2], 2, 100));
+            if (!promised) continue;
+            w.promise(figures[0].most() <= 1.01, "maglev's largest share is within 1 % of the mean at 1000 members");
+            w.promise(figures[2].most() <= 0.01, "maglev moves at most 1 % of what need not move");
+        }
+    }
+}
+
+void report_hot_keys(Writer& w) {
+    w.line("hot keys: Zipf(1.0) over 100,000 keys, 100 servers, about 10,000 in flight");
+    w.line("  {:<11} {:>5} {:>22} {:>22} {:>10} {:>24} {:>22}", "policy", "bound", "peak/mean", "worst send",
+           "sent above", "met above %, by", "redirected %");
     bool within = true;
     for (const double bound : {0.0, 1.25, 2.0}) {
+        if (w.promises_only && bound != 1.25) continue;
         for (const NamedPolicy& one : {NamedPolicy{"maglev", balance::Maglev{bound}},
                                        {"ring_hash", balance::RingHash{bound}},
                                        {"rendezvous", balance::Rendezvous{bound}}}) {
-            const FarmResult result = run_farm(hot_keys(one.policy));
-            line(report, "  {:<16} {:>6.2f} {:>10.2f} {:>11.2f} {:>11.1f}", one.name, bound, result.mean_peak,
-                 result.worst_peak,
-                 100 * static_cast<double>(result.away_from_home) / static_cast<double>(result.requests));
-            // the bound is rounded up to whole requests, of about a hundred on average
-            within = within && (bound <= 0 || result.worst_peak <= bound + 0.02);
+            const auto figures = over_seeds(w.seeds, hot_keys(one.policy), [](const FarmResult& result) {
+                const auto requests = static_cast<double>(result.requests);
+                return std::vector{result.mean_peak,
+                                   result.worst_peak,
+                                   static_cast<double>(result.sent_above),
+                                   static_cast<double>(result.met_above) / requests,
+                                   static_cast<double>(result.away_from_home) / requests,
+                                   static_cast<double>(result.most_above)};
+            });
+            const bool bounded = bound > 0;
+            w.line("  {:<11} {:>5.2f} {:>22} {:>22} {:>10} {:>24} {:>22}", one.name, bound, text(figures[0], 2),
+                   text(figures[1], 2), bounded ? fmt::format("{:.0f}", figures[2].most()) : "",
+                   bounded ? fmt::format("{}, {:.0f}", text(figures[3], 1, 100), figures[5].most()) : "",
+                   text(figures[4], 1, 100));
+            within = within && figures[2].most() == 0;
         }
     }
-    promise(report, within, "nobody is sent more than the bound");
+    w.promise(within, "nobody is ever sent more than ceil(bound x average), in whole requests");
 }
 
-void report_antagonists(BalancingReport& report) {
-    line(report,
-         "antagonists: 100 servers x 4 slots, half twice as quick, 10 % slowed to 40 % at any time; p50 / p99 / p99.9 "
-         "ms");
+void report_antagonists(Writer& w) {
+    w.line(
+        "antagonists: 100 servers x 4 slots, half twice as quick, 10 % slowed to 40 % at any time; p50 / p99 / p99.9 "
+        "ms");
+    const std::vector<double> loads =
+        w.promises_only ? std::vector{0.71} : std::vector{0.44, 0.59, 0.71, 0.83, 0.92, 0.99};
     for (const std::uint32_t balancers : {1u, 20u}) {
+        if (w.promises_only && balancers == 1) continue;
         std::string head = fmt::format("  {:<2} balancers    ", balancers);
-        const std::vector<double> loads = {0.44, 0.59, 0.71, 0.83, 0.92, 0.99};
         for (const double load : loads)
             head += fmt::format(" {:>20}", fmt::format("load {:.2f} ({:.2f}x)", load, load / 0.585));
-        line(report, "{}", head);
+        w.line("{}", head);
+        double by_turns = 0, by_latency = 0;  // p99 at load 0.71
         for (const NamedPolicy& one : balancing_policies()) {
-            std::string row = fmt::format("  {:<16}", one.name);
+            if (w.promises_only && (one.name == "random" || one.name == "least_request")) continue;
+            std::string medians = fmt::format("  {:<16}", one.name), ranges = fmt::format("  {:<16}", "  least");
+            std::string most = fmt::format("  {:<16}", "  most");
             for (const double load : loads) {
-                const FarmResult result = run_farm(antagonists(one.policy, load, balancers));
-                row += fmt::format(" {:>20}", fmt::format("{:.0f} / {:.0f} / {:.0f}", ms(result.quantile(0.5)),
-                                                          ms(result.quantile(0.99)), ms(result.quantile(0.999))));
+                FarmOptions options = antagonists(one.policy, load, balancers);
+                if (w.promises_only) options.span = 4s;
+                const auto figures = over_seeds(w.seeds, options, [](const FarmResult& result) {
+                    return std::vector{result.quantile(0.5), result.quantile(0.99), result.quantile(0.999)};
+                });
+                const auto row = [&](auto of) {
+                    return fmt::format(" {:>20}", fmt::format("{:.0f} / {:.0f} / {:.0f}", ms(of(figures[0])),
+                                                              ms(of(figures[1])), ms(of(figures[2]))));
+                };
+                medians += row([](const Spread& s) { return s.median(); });
+                ranges += row([](const Spread& s) { return s.least(); });
+                most += row([](const Spread& s) { return s.most(); });
+                if (load != 0.71) continue;
+                if (one.name == "round_robin") by_turns = figures[1].least();
+                if (one.name == "peak_ewma" || one.name == "prequal")
+                    by_latency = std::max(by_latency, figures[1].most());
             }
-            line(report, "{}", row);
+            w.line("{}", medians);
+            if (w.seeds > 1) w.line("{}\n{}", ranges, most);
         }
+        w.promise(10 * by_latency <= by_turns,
+                  "at 1.2 times the allocation, peak_ewma's and prequal's p99 is less than a tenth of round_robin's");
     }
 }
 
-void report_workers(BalancingReport& report) {
-    line(report,
-         "workers of one process, each with loads of its own or sharing counts; p99 ms / most in flight at one server");
+void report_workers(Writer& w) {
+    w.line(
+        "workers of one process, each with loads of its own or sharing counts; p99 ms / most in flight at one server");
     for (const std::uint32_t servers : {8u, 100u}) {
         for (const double load : {0.71, 0.92}) {
-            line(report, "  {} servers, load {:.2f}", servers, load);
-            line(report, "  {:<16} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}", "policy", "1", "2 own",
-                 "2 shared", "4 own", "4 shared", "16 own", "16 shared");
+            w.line("  {} servers, load {:.2f}", servers, load);
+            w.line("  {:<16} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}", "policy", "1", "2 own", "2 shared",
+                   "4 own", "4 shared", "16 own", "16 shared");
             for (const NamedPolicy& one : balancing_policies()) {
                 if (one.name == "random") continue;
                 std::string row = fmt::format("  {:<16}", one.name);
@@ -134,26 +216,29 @@ void report_workers(BalancingReport& report) {
                     FarmOptions options = antagonists(one.policy, load, workers, servers);
                     options.share_loads = share;
                     options.watch_peaks = true;
-                    const FarmResult result = run_farm(options);
+                    const auto figures = over_seeds(w.seeds, options, [](const FarmResult& result) {
+                        return std::vector{result.quantile(0.99), static_cast<double>(result.most_in_flight)};
+                    });
                     row += fmt::format(" {:>14}",
-                                       fmt::format("{:.0f} / {}", ms(result.quantile(0.99)), result.most_in_flight));
+                                       fmt::format("{:.0f} / {:.0f}", ms(figures[0].median()), figures[1].median()));
                 }
-                line(report, "{}", row);
+                w.line("{}", row);
             }
         }
     }
 }
 
-void report_overload(BalancingReport& report) {
-    line(report, "overload: one server, 8 slots of 10 ms (800/s); clients wait without end");
-    line(report, "  {:<22} {:>11} {:>9} {:>9}", "", "goodput/s", "p50 ms", "p99 ms");
+void report_overload(Writer& w) {
+    w.line("overload: one server, 8 slots of 10 ms (800/s); clients wait without end");
+    w.line("  {:<20} {:>18} {:>28} {:>28}", "", "goodput/s", "p50 ms", "p99 ms");
     for (const double load : {0.7, 1.0, 1.5, 3.0}) {
         for (const bool adaptive : {false, true}) {
             const FarmOptions options = overload(load, adaptive);
-            const FarmResult result = run_farm(options);
-            line(report, "  {:<22} {:>11.0f} {:>9.1f} {:>9.1f}",
-                 fmt::format("load {:.1f}{}", load, adaptive ? ", adaptive" : ""), result.goodput(options),
-                 ms(result.quantile(0.5)), ms(result.quantile(0.99)));
+            const auto figures = over_seeds(w.seeds, options, [&](const FarmResult& result) {
+                return std::vector{result.goodput(options), result.quantile(0.5), result.quantile(0.99)};
+            });
+            w.line("  {:<20} {:>18} {:>28} {:>28}", fmt::format("load {:.1f}{}", load, adaptive ? ", adaptive" : ""),
+                   text(figures[0], 0), text(figures[1], 1, 1000), text(figures[2], 1, 1000));
         }
     }
 }
@@ -200,8 +285,8 @@ FarmOptions antagonists(const balance::Policy& policy, double load, std::uint32_
     options.antagonist_speed = 0.4;
     options.balancers = balancers;
     options.rate = load * capacity * (1 - options.antagonised * (1 - options.antagonist_speed));
-    options.span = 12s;
-    options.warm_up = 2s;
+    options.span = 6s;  // of every seed: with five of them, ten draws of antagonists
+    options.warm_up = 1s;
     return options;
 }
 
@@ -230,8 +315,8 @@ FarmOptions overload(double load, bool adaptive) {
     return options;
 }
 
-TableFigures table_figures(const balance::Policy& policy, std::uint32_t members) {
-    const auto all = members_of(members);
+TableFigures table_figures(const balance::Policy& policy, std::uint32_t members, std::uint64_t seed) {
+    const auto all = members_of(members, seed);
     const auto table = balance::build_table(policy, all);
     auto without = all;
     without[members / 2].weight = 0;
@@ -255,20 +340,23 @@ TableFigures table_figures(const balance::Policy& policy, std::uint32_t members)
     return {*std::ranges::max_element(count) / mean, *std::ranges::min_element(count) / mean, moved / stayed};
 }
 
-BalancingReport balancing_report(std::string_view part) {
-    BalancingReport report;
+BalancingReport balancing_report(std::string_view part, std::uint64_t seeds) {
+    Writer w{{}, std::max<std::uint64_t>(seeds, 1), part == "promises"};
     const auto wanted = [&](std::string_view name) { return part == "all" || part == name; };
-    if (wanted("slow-server")) report_slow_server(report);
-    if (wanted("tables")) report_tables(report);
-    if (wanted("hot-keys")) report_hot_keys(report);
-    if (wanted("antagonists")) report_antagonists(report);
-    if (wanted("workers")) report_workers(report);
-    if (wanted("overload")) report_overload(report);
-    if (report.text.empty()) {
-        report.kept = false;
-        report.text = "plimsoll-balancing [all | slow-server | tables | hot-keys | antagonists | workers | overload]\n";
+    if (wanted("slow-server") || w.promises_only) report_slow_server(w);
+    if (wanted("tables") || w.promises_only) report_tables(w);
+    if (wanted("hot-keys") || w.promises_only) report_hot_keys(w);
+    if (wanted("antagonists") || w.promises_only) report_antagonists(w);
+    if (wanted("workers")) report_workers(w);
+    if (wanted("overload")) report_overload(w);
+    if (w.report.text.empty()) {
+        return {
+            "plimsoll-balancing [all | slow-server | tables | hot-keys | antagonists | workers | overload | promises] "
+            "[SEEDS]\n",
+            false};
     }
-    return report;
+    w.line("seeds 1 to {}; median (least to most)", w.seeds);
+    return w.report;
 }
 
 }  // namespace plimsoll::sim

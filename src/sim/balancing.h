@@ -38,13 +38,15 @@ struct TableFigures {
     double smallest = 0;  ///< places of the smallest share / mean
     double moved = 0;     ///< of the places whose owner stayed, those that changed owner when one member went
 };
-[[nodiscard]] TableFigures table_figures(const balance::Policy& policy, std::uint32_t members);
+/// `seed`: another set of addresses.
+[[nodiscard]] TableFigures table_figures(const balance::Policy& policy, std::uint32_t members, std::uint64_t seed = 1);
 
 struct BalancingReport {
     std::string text;
-    bool kept = true;  ///< every promise
+    bool kept = true;  ///< every promise, with every seed
 };
-/// One part ("slow-server", "tables", "hot-keys", "antagonists", "workers", "overload") or "all".
-[[nodiscard]] BalancingReport balancing_report(std::string_view part);
+/// One part ("slow-server", "tables", "hot-keys", "antagonists", "workers", "overload"), "all", or "promises": all that
+/// is promised and no more, in seconds. Each experiment runs with seeds 1 to `seeds` (>= 1).
+[[nodiscard]] BalancingReport balancing_report(std::string_view part, std::uint64_t seeds = 5);
 
 }  // namespace plimsoll::sim

@@ -5,8 +5,10 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 
+#include "balance/shared_ejections.h"
 #include "balance/shared_loads.h"
 #include "base/hash.h"
 
@@ -19,6 +21,7 @@ struct Balancer {
     std::vector<EndpointState> states;
     balance::Cursor cursor;
     Random random;
+    std::uint32_t ejections_seen = 0;
 };
 
 struct Server {
@@ -49,6 +52,17 @@ struct Event {
     }
 };
 
+double bound_of(const balance::Policy& policy) {
+    return std::visit(
+        [](const auto& one) {
+            if constexpr (requires { one.bounded_load; })
+                return one.bounded_load;
+            else
+                return 0.0;
+        },
+        policy);
+}
+
 constexpr Duration at_once = std::chrono::milliseconds(1);  ///< how soon a failure is answered
 
 class Farm {
@@ -62,6 +76,9 @@ public:
             for (EndpointState& state : one.states) state.health = balance::Health::up;
             one.cursor = balance::fresh_cursor(pool_, one.random);
             balancers_.push_back(std::move(one));
+            if (i > 0 && options.share_loads) continue;
+            ejections_.push_back(std::make_unique<balance::SharedEjections>());
+            ejections_.back()->reserve(servers_.size(), 1);
         }
         idle_.resize(servers_.size());
         for (EndpointState& state : idle_) state.health = balance::Health::up;
@@ -145,6 +162,7 @@ private:
         const auto which = balancers_.size() == 1 ? 0 : static_cast<std::uint32_t>(work_dice_.below(balancers_.size()));
         Balancer& balancer = balancers_[which];
         const balance::Asked asked{key, nullptr, shared_.view()};
+        ejections_of(which).adopt(balancer.states, balancer.ejections_seen, now_);
         const auto chosen = balance::pick(pool_, balancer.states, balancer.cursor, {}, now_, balancer.random, asked);
         if (!chosen) {
             result_.refused += counted;
@@ -198,14 +216,19 @@ private:
         end(slot, 200);
     }
 
+    /// Workers of one process eject together.
+    balance::SharedEjections& ejections_of(std::uint32_t balancer) {
+        return *ejections_[options_.share_loads ? 0 : balancer];
+    }
+
     /// The attempt as the balancer sees it end.
-    void tell(const Request& request, const Attempt& attempt) {
+    void tell(const Request& request, Attempt attempt) {
+        attempt.endpoint = EndpointId{request.server};
         Balancer& balancer = balancers_[request.balancer];
         EndpointState& state = balancer.states[request.server];
         --state.in_flight;
         shared_.remove(EndpointId{request.server});
-        const std::size_t out = attempt.status >= 500 ? balance::count_out(pool_, balancer.states, now_) : 0;
-        balance::observe(state, attempt, pool_.ejection, pool_.members.size(), out, now_);
+        (void)ejections_of(request.balancer).observe(pool_, balancer.states, attempt, now_);
         balance::learn(state, pool_, attempt, now_ - request.started, request.others, now_);
     }
 
@@ -269,6 +292,20 @@ private:
         result_.worst_peak = std::max(result_.worst_peak, servers_[at].in_flight / servers_[at].is.weight / average);
         result_.most_in_flight = std::max(result_.most_in_flight, servers_[at].in_flight);
         if (key) result_.away_from_home += at != home(*key);
+        if (bound_ > 0) watch_bound(at, average);
+    }
+
+    void watch_bound(std::uint32_t at, double average) {
+        std::uint32_t most = 0;
+        for (std::uint32_t i = 0; i < servers_.size(); ++i) {
+            const double part = bound_ * average * servers_[i].is.weight;
+            const auto bound = static_cast<std::uint32_t>(std::ceil(part - 1e-9));
+            if (servers_[i].in_flight <= bound) continue;
+            result_.sent_above += i == at;
+            most = std::max(most, servers_[i].in_flight - bound);
+        }
+        result_.met_above += most > 0;
+        result_.most_above = std::max(result_.most_above, most);
     }
 
     /// Where this key lives while nobody is busy.
@@ -298,6 +335,7 @@ private:
     balance::SharedLoads shared_;
     std::vector<Server> servers_;
     std::vector<Balancer> balancers_;
+    std::vector<std::unique_ptr<balance::SharedEjections>> ejections_;  ///< one, or one per balancer
     std::vector<Request> requests_;
     std::vector<std::uint32_t> free_;
     std::vector<Event> events_;
@@ -306,7 +344,7 @@ private:
     std::map<std::uint64_t, std::uint32_t> homes_;
     Random home_dice_{0};
     std::uint64_t sequence_ = 0, arrivals_ = 0, in_flight_ = 0;
-    double weight_ = 0;
+    double weight_ = 0, bound_ = bound_of(options_.pool.policy);
     Instant now_{0};
     FarmResult result_;
 };

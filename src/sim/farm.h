@@ -66,6 +66,10 @@ struct FarmResult {
     double mean_peak = 0;              ///< mean over arrivals of: largest in flight per weight / average
     double worst_peak = 0;             ///< largest at the moment of sending: in flight there per weight / average
     std::uint64_t away_from_home = 0;  ///< requests with a key that did not go where the key lives
+    // with a policy that has a bounded_load c: the bound is ceil(c x average per weight), in whole requests
+    std::uint64_t sent_above = 0;  ///< requests that took a server above its bound; they count in the average
+    std::uint64_t met_above = 0;   ///< arrivals that met a server above it, because requests elsewhere had ended
+    std::uint32_t most_above = 0;  ///< that was by so many requests at most
 
     [[nodiscard]] double quantile(double q) const;  ///< seconds; 0 without answers
     /// Part of all counted requests answered without failure within `limit`.

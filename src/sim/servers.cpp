@@ -32,7 +32,6 @@ void World::install(snapshot::Resident resident) {
     for (Worker& worker : workers_) {
         worker.states.resize(identities_.endpoints());
         worker.budgets.resize(identities_.pools());
-        worker.comparisons.resize(identities_.pools());
         const auto before = std::move(worker.cursors);
         for (const Arm arm : {Arm::active, Arm::candidate}) {
             const auto& snapshot = arm == Arm::active ? resident_.active : resident_.candidate;
@@ -52,6 +51,7 @@ void World::install(snapshot::Resident resident) {
             }
         }
     }
+    ejections_.reserve(identities_.endpoints(), identities_.pools());
     share_loads();
     backend_of_endpoint_.resize(identities_.endpoints(), UINT32_MAX);
     probes_.resize(identities_.endpoints());

@@ -36,7 +36,7 @@ std::uint16_t own_status(const snapshot::Route& route) {
 
 World::World(WorldOptions options) : options_(options), random_(options.seed) {
     for (std::uint32_t i = 0; i < std::max(options_.workers, 1u); ++i) {
-        workers_.push_back({{}, {}, {}, {}, random_.split()});
+        workers_.push_back({{}, {}, 0, {}, random_.split()});
     }
 }
 
@@ -197,6 +197,7 @@ void World::shadow(const Request& request, Worker& worker) {
 
 std::optional<balance::Pick> World::choose(const snapshot::Pool& pool, balance::Cursor& cursor,
                                            const balance::Tried& tried, Worker& worker, std::uint64_t key) {
+    ejections_.adopt(worker.states, worker.ejections_seen, now_);
     return balance::pick(pool.facts, worker.states, cursor, tried, now_, worker.random, {key, nullptr, shared_.view()});
 }
 
@@ -277,23 +278,11 @@ void World::end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status) {
 void World::judge(const Request& request, const Attempt& attempt) {
     Worker& worker = workers_[request.outcome.worker.value];
     const balance::PoolFacts& pool = request.pool->facts;
-    balance::EndpointState& state = worker.states[attempt.endpoint.value];
-    const bool failed = attempt.cause != Cause::none || attempt.status >= 500;
-    const std::size_t out = failed ? balance::count_out(pool, worker.states, now_) : 0;
-    const bool ejected = balance::observe(state, attempt, pool.ejection, pool.members.size(), out, now_);
-    if (ejected && observer_.ejected) observer_.ejected(attempt.endpoint, now_);
-    balance::learn(state, pool, attempt, now_ - request.attempt_started, request.others, now_);
-    if (!pool.ejection.success_rate) return;
-    balance::Comparison& comparison = worker.comparisons[request.outcome.pool.value];
-    if (comparison.since.ns != INT64_MIN && now_ - comparison.since < pool.ejection.interval) return;
-    std::vector<EndpointId> in;
-    for (const balance::Member& member : pool.members) {
-        if (worker.states[member.id.value].ejected_until <= now_) in.push_back(member.id);
+    for (const EndpointId id : ejections_.observe(pool, worker.states, attempt, now_)) {
+        if (observer_.ejected) observer_.ejected(id, now_);
     }
-    if (balance::compare_success(comparison, pool, worker.states, now_) == 0 || !observer_.ejected) return;
-    for (const EndpointId id : in) {
-        if (worker.states[id.value].ejected_until > now_) observer_.ejected(id, now_);
-    }
+    balance::learn(worker.states[attempt.endpoint.value], pool, attempt, now_ - request.attempt_started, request.others,
+                   now_);
 }
 
 bool World::try_again(std::uint32_t slot, const Attempt& failed) {

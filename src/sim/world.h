@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "balance/balance.h"
+#include "balance/shared_ejections.h"
 #include "balance/shared_loads.h"
 #include "base/outcome.h"
 #include "base/random.h"
@@ -84,7 +85,7 @@ private:
     struct Worker {
         std::vector<balance::EndpointState> states;           ///< by EndpointId
         std::vector<balance::RetryBudget> budgets;            ///< by PoolId
-        std::vector<balance::Comparison> comparisons;         ///< by PoolId
+        std::uint32_t ejections_seen = 0;                     ///< of `ejections_`, in `states`
         std::array<std::vector<balance::Cursor>, 2> cursors;  ///< by Arm, then PoolIndex
         Random random;
     };
@@ -185,7 +186,8 @@ private:
     snapshot::Resident resident_;
     std::vector<std::shared_ptr<const snapshot::Snapshot>> kept_;  ///< requests point into them
     std::vector<Worker> workers_;
-    balance::SharedLoads shared_{0};  ///< requests in flight of all workers; empty if they do not share
+    balance::SharedLoads shared_{0};      ///< requests in flight of all workers; empty if they do not share
+    balance::SharedEjections ejections_;  ///< of all workers, as in production (decision 0014)
     std::map<config::Address, std::uint32_t> backend_of_;
     std::vector<Backend> backends_;
     std::vector<std::uint32_t> backend_of_endpoint_;  ///< by EndpointId

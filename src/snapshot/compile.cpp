@@ -65,7 +65,7 @@ void Compiler::pools() {
     for (const auto& written : config_.pools) {
         pool_of_.emplace(written.name, PoolIndex{static_cast<std::uint32_t>(made_->pools.size())});
         const auto was = before.find(identities_.pool(written.name));
-        made_->pools.push_back(compile_pool(written, config_.zone, identities_, made_->workers,
+        made_->pools.push_back(compile_pool(written, {config_.zone, config_.zone_traffic}, identities_, made_->workers,
                                             was == before.end() ? nullptr : was->second));
     }
 }

@@ -123,7 +123,7 @@ void add_members(Pool& pool, const config::Pool& written, Identities& identities
 
 }  // namespace
 
-Pool compile_pool(const config::Pool& written, std::string_view zone, Identities& identities, std::uint32_t workers,
+Pool compile_pool(const config::Pool& written, const OwnZone& zone, Identities& identities, std::uint32_t workers,
                   const Pool* before) {
     Pool pool;
     pool.id = identities.pool(written.name);
@@ -147,8 +147,9 @@ Pool compile_pool(const config::Pool& written, std::string_view zone, Identities
     facts.ejection = ejection_facts(written.ejection);
     facts.panic_threshold = written.panic_threshold;
     facts.slow_start = written.slow_start;
-    if (written.zone_aware && !zone.empty()) {
-        const auto own = std::ranges::find(pool.endpoints, zone, &Endpoint::zone);
+    if (written.zone_aware && !zone.name.empty()) {
+        facts.own_zone_traffic = zone.traffic;
+        const auto own = std::ranges::find(pool.endpoints, zone.name, &Endpoint::zone);
         if (own != pool.endpoints.end()) {
             facts.own_zone = facts.members[static_cast<std::size_t>(own - pool.endpoints.begin())].zone;
         }

@@ -186,6 +186,9 @@ TEST(Pool, PrioritiesBecomeLevelsAndZonesNumbers) {
     EXPECT_NE(facts.members[0].zone, facts.members[1].zone);
     EXPECT_EQ(facts.members[3].zone, 0);
     EXPECT_EQ(facts.own_zone, facts.members[1].zone);
+    EXPECT_EQ(facts.own_zone_traffic, 0) << "not stated: every zone sends the same";
+    s.config.zone_traffic = 0.4;
+    EXPECT_EQ(s.compiled()->pools[0].facts.own_zone_traffic, 0.4);
     s.config.zone = "nowhere";
     EXPECT_EQ(s.compiled()->pools[0].facts.own_zone, 0);
 }

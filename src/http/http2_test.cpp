@@ -200,7 +200,6 @@ TEST_F(Http2Test, EarlyHintsAreGivenToWhoWantsThem) {
     for (;;) {
         ASSERT_TRUE(finish(stream->read_head(in(5s)))->has_value());
         if (!stream->has_hints()) break;
-        EXPECT_NE(stream->head().status, 204);
         for (Headers& each : stream->take_hints()) hints.push_back(std::move(each));
     }
     EXPECT_EQ(stream->head().status, 204);

@@ -75,8 +75,6 @@ void latency(Page& page, const RouteRow& row, const Traces& traces) {
     using measure::Histogram;
     const Histogram& times = row.tally.total;
     const std::uint64_t all = times.count();
-    double sum = 0;
-    for (std::size_t b = 0; b < Histogram::buckets; ++b) sum += times.counts()[b] * seconds(Histogram::border(b));
     std::size_t from = 0;
     const auto bucket = [&](std::string_view le, std::size_t to, std::uint64_t count) {
         const control::Exemplar* one = traces.newest(row, from, to);
@@ -93,7 +91,7 @@ void latency(Page& page, const RouteRow& row, const Traces& traces) {
         bucket(le, to, all - times.at_least(to));
     }
     bucket("+Inf", Histogram::buckets, all);
-    page.part("_sum", row.labels, sum);
+    page.part("_sum", row.labels, static_cast<double>(times.sum_ns()) / 1e9);
     page.part("_count", row.labels, all);
 }
 

@@ -190,6 +190,11 @@ struct RateLimit {
     friend bool operator==(const RateLimit&, const RateLimit&) = default;
 };
 
+/// Whose Early Hints (103) are passed on: those of clients that speak HTTP/2, of all, of nobody.
+enum class EarlyHints : std::uint8_t { http2, all, off };
+/// What becomes of trailers, but for those from HTTP/2 to HTTP/2, which always pass.
+enum class Trailers : std::uint8_t { drop, pass };
+
 /// The first route in file order that matches wins. It has exactly one of pool, split, redirect and respond.
 struct Route {
     std::string name;
@@ -209,6 +214,8 @@ struct Route {
     std::optional<Duration> timeout{};    ///< instead of the pool's timeouts.total
     std::vector<std::string> upgrades{};  ///< protocols that may be upgraded to: "websocket"
     bool connect = false;                 ///< CONNECT opens a tunnel to the pool
+    EarlyHints early_hints = EarlyHints::http2;
+    Trailers trailers = Trailers::drop;
     friend bool operator==(const Route&, const Route&) = default;
 };
 

@@ -70,6 +70,8 @@ PLIMSOLL_WORDS(Policy,
 PLIMSOLL_WORDS(TlsVersion, {"1.2", "1.3"});
 PLIMSOLL_WORDS(ClientAuth, {"none", "optional", "required"});
 PLIMSOLL_WORDS(Protocol, {"http", "tcp"});
+PLIMSOLL_WORDS(EarlyHints, {"http2", "all", "off"});
+PLIMSOLL_WORDS(Trailers, {"drop", "pass"});
 PLIMSOLL_WORDS(RateKey, {"client", "header", "route"});
 PLIMSOLL_WORDS(HashBy, {"client", "header", "cookie", "path"});
 PLIMSOLL_WORDS(CheckType, {"http", "tcp", "grpc"});
@@ -263,6 +265,10 @@ void describe(V& v, T& t) {
            "All attempts together, until the head of the answer.");
     v.leaf("upgrades", t.upgrades, {.as = As::header_name}, "Protocols that clients may upgrade to: websocket.");
     v.leaf("connect", t.connect, {}, "CONNECT opens a tunnel to an endpoint of the pool. Off: 405.");
+    v.leaf("early_hints", t.early_hints, {},
+           "Which clients get an endpoint's Early Hints (103): those of HTTP/2, all but those of HTTP/1.0, or none.");
+    v.leaf("trailers", t.trailers, {},
+           "pass: trailers of chunked and HTTP/2 bodies go on, both ways. drop: only from HTTP/2 to HTTP/2.");
 }
 
 template <class V, Of<Endpoint> T>

@@ -159,6 +159,8 @@ void action(const Examined& x) {
     needs_server(r.timeout.has_value(), "timeout");
     needs_server(!r.upgrades.empty(), "upgrades");
     needs_server(r.connect, "connect");
+    needs_server(r.early_hints != EarlyHints{}, "early_hints");
+    needs_server(r.trailers != Trailers{}, "trailers");
     needs_server(r.request_headers != HeaderEdit{}, "request_headers");
 }
 

@@ -62,10 +62,12 @@ protected:
         head.status = script_.status;
         head.add("content-type", script_.content_type);
         head.framing = {http::Framing::Kind::chunked, 0};
-        http::Fields trailers;
+        http::Draft trailers;
+        http::Fields written;
         if (!script_.trailer.empty()) {
-            EXPECT_EQ(trailers.add(script_.trailer, 0, {}).status, 0);
-            trailers.rebase(script_.trailer.data());
+            EXPECT_EQ(written.add(script_.trailer, 0, {}).status, 0);
+            written.rebase(script_.trailer.data());
+            trailers.forward_trailers(written);
         }
         http::Outgoing out{.head = &head, .data = script_.body, .last = true};
         if (!script_.trailer.empty()) out.trailers = &trailers;

@@ -92,6 +92,12 @@ void Draft::forward(const Fields& fields, std::uint64_t dropped) {
     }
 }
 
+void Draft::forward_trailers(const Fields& trailers) {
+    for (const Header header : trailers) {
+        if (!header.hop && may_be_trailer(header)) lines_.push_back({header.name, header.value});
+    }
+}
+
 void append_http1_request(std::string& out, const Draft& draft) {
     HeadWriter writer(out);
     const bool tunnel = draft.method == "CONNECT" && draft.protocol.empty();
@@ -113,6 +119,12 @@ void append_http1_response(std::string& out, const Draft& draft, const Framing& 
     writer.framing(framing);
     if (!connection.empty()) writer.field("Connection", connection);
     writer.end();
+}
+
+void append_http1_trailers(std::string& out, const Draft& draft) {
+    out.append("0\r\n");
+    append_lines(out, draft.lines());
+    out.append("\r\n");
 }
 
 }  // namespace plimsoll::http

@@ -54,6 +54,8 @@ public:
     /// All lines of `fields` that may be forwarded (not hop), in order; without Host and Content-Length, which are
     /// written from validated values, and without any in `drop` (bits `1 << Known`, see writer.h).
     void forward(const Fields& fields, std::uint64_t drop = 0);
+    /// All lines of a trailer section that may come so late (may_be_trailer) and are not the connection's.
+    void forward_trailers(const Fields& trailers);
     [[nodiscard]] std::span<const Line> lines() const { return lines_; }
 
     /// Copies everything that is only looked at, so that the draft may outlive what it was made from.
@@ -79,5 +81,7 @@ void append_http1_request(std::string& out, const Draft& draft);
 /// HTTP/1.0 client takes no chunks); `connection` is written as Connection unless empty ("close", "keep-alive",
 /// "upgrade").
 void append_http1_response(std::string& out, const Draft& draft, const Framing& framing, std::string_view connection);
+/// The end of a chunked body with the draft's lines as trailers.
+void append_http1_trailers(std::string& out, const Draft& draft);
 
 }  // namespace plimsoll::http

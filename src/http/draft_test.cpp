@@ -107,6 +107,37 @@ TEST(Draft, SetsAndRemovesWhateverTheCase) {
     EXPECT_EQ(draft.lines().size(), 1u);
 }
 
+TEST(Draft, TrailersThatMayComeSoLate) {
+    const std::string names[] = {"X-Sum",
+                                 "ETag",
+                                 "Content-MD5",
+                                 "Proxy-Thing",
+                                 "If-Match",
+                                 "X-Forwarded-User",
+                                 "Sec-Fetch-Mode",
+                                 "Range",
+                                 "WWW-Authenticate",
+                                 "grpc-status",
+                                 "Vary",
+                                 "X-Original-URL",
+                                 "Access-Control-Allow-Origin",
+                                 "Host",
+                                 "Cookie"};
+    std::string wire;
+    Fields trailers;
+    for (const std::string& name : names) {
+        const std::size_t at = wire.size();
+        wire.append(name).append(": 1");
+        ASSERT_EQ(trailers.add(std::string_view(wire).substr(at), at, {}).status, 0);
+    }
+    trailers.rebase(wire.data());
+    Draft draft;
+    draft.forward_trailers(trailers);
+    std::string out;
+    append_http1_trailers(out, draft);
+    EXPECT_EQ(out, "0\r\nX-Sum: 1\r\nETag: 1\r\ngrpc-status: 1\r\n\r\n");
+}
+
 TEST(Draft, ForwardsWhatMayBeForwarded) {
     RequestParser parser;
     const std::string wire =

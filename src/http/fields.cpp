@@ -10,6 +10,8 @@
 namespace plimsoll::http {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr std::array<char, 256> lower_table = [] {
     std::array<char, 256> table{};
     for (unsigned c = 0; c < 256; ++c) table[c] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
@@ -248,11 +250,29 @@ ConnectionOptions Fields::read_connection() {
 }
 
 bool may_be_trailer(const Header& header) {
-    constexpr std::string_view content = "content-";
-    if (header.name.size() >= content.size() && equal_ignoring_case(header.name.substr(0, content.size()), content)) {
-        return false;
-    }
-    return header.known == Known::other;
+    constexpr std::array families{"content-"sv, "proxy-"sv, "if-"sv, "x-forwarded-"sv, "sec-"sv, "access-control-"sv};
+    constexpr std::array others{"www-authenticate"sv,
+                                "max-forwards"sv,
+                                "range"sv,
+                                "pragma"sv,
+                                "age"sv,
+                                "expires"sv,
+                                "vary"sv,
+                                "warning"sv,
+                                "set-cookie2"sv,
+                                "x-http-method"sv,
+                                "x-http-method-override"sv,
+                                "x-method-override"sv,
+                                "x-original-url"sv,
+                                "x-rewrite-url"sv,
+                                "x-original-host"sv,
+                                "x-host"sv};
+    if (header.known != Known::other) return false;
+    const auto begins = [&](std::string_view family) {
+        return equal_ignoring_case(header.name.substr(0, family.size()), family);
+    };
+    const auto is = [&](std::string_view name) { return equal_ignoring_case(header.name, name); };
+    return std::ranges::none_of(families, begins) && std::ranges::none_of(others, is);
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

@@ -147,8 +147,8 @@ private:
     std::uint64_t present_ = 0;
 };
 
-/// RFC 9110 6.5.1: nothing that frames, routes, authorises or describes the content may come in a trailer; every name
-/// that we know by meaning is one of these, and content-*.
+/// RFC 9110 6.5.1: nothing that frames, routes, authenticates, modifies the request, controls the response or describes
+/// the content may come in a trailer: every name that we know by meaning is one of these, and some that we do not.
 [[nodiscard]] bool may_be_trailer(const Header& header);
 
 /// ASCII only, as field names and tokens are.

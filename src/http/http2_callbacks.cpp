@@ -295,10 +295,8 @@ bool Http2Session::submit(Http2Channel& channel, const std::vector<Http2Field>& 
     return true;
 }
 
-bool Http2Session::submit_interim(Http2Channel& channel, std::uint16_t status) {
-    const std::string digits = std::to_string(status);
-    fields_.assign({{":status", digits}});
-    pairs(fields_);
+bool Http2Session::submit_interim(Http2Channel& channel, const std::vector<Http2Field>& fields) {
+    pairs(fields);
     return nghttp2_submit_headers(library_.get(), NGHTTP2_FLAG_NONE, channel.id_, nullptr, pairs_.data(), pairs_.size(),
                                   nullptr) == 0;
 }
@@ -306,10 +304,7 @@ bool Http2Session::submit_interim(Http2Channel& channel, std::uint16_t status) {
 bool Http2Session::submit_trailers(Http2Channel& channel) {
     if (channel.trailers_to_send() == nullptr) return false;
     fields_.clear();
-    for (const Header header : *channel.trailers_to_send()) {
-        if (!header.hop && may_be_trailer(header)) fields_.push_back({header.name, header.value});
-    }
-    if (fields_.empty()) return false;
+    for (const Draft::Line& line : channel.trailers_to_send()->lines()) fields_.push_back({line.name, line.value});
     pairs(fields_);
     return nghttp2_submit_trailer(library_.get(), channel.id_, pairs_.data(), pairs_.size()) == 0;
 }

@@ -233,7 +233,7 @@ bool Http2Channel::all_sent() const {
 }
 
 void Http2Channel::queue(const Outgoing& what) {
-    const bool trailers = what.last && what.trailers != nullptr && !what.trailers->empty();
+    const bool trailers = what.last && what.trailers != nullptr && !what.trailers->lines().empty();
     out_ = what.data;
     out_last_ = what.last;
     out_trailers_ = trailers ? what.trailers : nullptr;
@@ -391,12 +391,17 @@ bool Http2ServerStream::submit_head(const Draft& head, bool ended) {
     return session_->submit(*this, fields, ended);
 }
 
-Task<Result<void>> Http2ServerStream::send_interim(std::uint16_t status, Deadline deadline) {
-    PLIMSOLL_ENSURE(status >= 100 && status < 200 && status != 101, "an interim answer that HTTP/2 has");
+Task<Result<void>> Http2ServerStream::send_interim(const Draft& head, Deadline deadline) {
+    PLIMSOLL_ENSURE(head.status >= 100 && head.status < 200 && head.status != 101, "an interim answer that HTTP/2 has");
     if (failed()) co_return std::unexpected(error("send"));
     if (head_sent_ && sent_end_) co_return Result<void>();
+    std::vector<Http2Field>& fields = session_->fields();
+    const Digits status(head.status);
+    fields.clear();
+    fields.push_back({":status", status.view()});
+    add_lines(fields, head);
     head_queued_ = true;
-    if (!session_->submit_interim(*this, status)) {
+    if (!session_->submit_interim(*this, fields)) {
         head_queued_ = false;
         co_return plimsoll::fail(Code::reset, "the stream cannot be answered", Side::client);
     }
@@ -428,7 +433,8 @@ void Http2ClientStream::receive_section(bool ended) {
     }
     if (const Refusal refusal = section_.finish(method_, ended); refusal.status != 0) return refuse(refusal);
     if (section_.head().status < 200) {
-        if (++interims_ > session_->limits().interim) refuse({502, "too many interim answers"});
+        if (++interims_ > session_->limits().interim) return refuse({502, "too many interim answers"});
+        if (section_.head().status == 103 && keep_hints(section_.head().fields)) wake(Way::read);
         return;
     }
     head_done_ = true;
@@ -440,8 +446,9 @@ void Http2ClientStream::receive_section(bool ended) {
 Task<Result<void>> Http2ClientStream::read_head(Deadline deadline) {
     while (!head_done_ || cut_) {
         if (failed()) co_return std::unexpected(error("read"));
+        if (has_hints()) break;
         const net::Wake why = co_await wait(Way::read, deadline);
-        if (timed_out(why) && !head_done_ && !failed()) co_return std::unexpected(timeout("read"));
+        if (timed_out(why) && !head_done_ && !has_hints() && !failed()) co_return std::unexpected(timeout("read"));
     }
     co_return Result<void>();
 }

@@ -56,7 +56,7 @@ public:
     /// What next_data gave has gone to the output.
     void data_sent();
     [[nodiscard]] std::string_view data_in_hand() const { return chunk_; }
-    [[nodiscard]] const Fields* trailers_to_send() const { return out_trailers_; }
+    [[nodiscard]] const Draft* trailers_to_send() const { return out_trailers_; }
     /// Wakes who waits for longer than until `now`; gives the earliest deadline that is left.
     [[nodiscard]] Instant expire(Instant now);
 
@@ -129,7 +129,7 @@ private:
     std::uint64_t head_at_ = 0;  ///< in the output
     std::string arrived_, held_;
     std::string_view out_, chunk_;
-    const Fields* out_trailers_ = nullptr;
+    const Draft* out_trailers_ = nullptr;
     Sending* sending_ = nullptr;  ///< the send() in progress
     std::optional<Error> failed_;
     bool sent_some_ = false;  ///< at the session's end
@@ -185,7 +185,7 @@ public:
     Http2ServerStream(Http2Session& session, std::int32_t id);
 
     [[nodiscard]] const RequestHead& head() const override { return section_.head(); }
-    [[nodiscard]] async::Task<Result<void>> send_interim(std::uint16_t status, async::Deadline deadline) override;
+    [[nodiscard]] async::Task<Result<void>> send_interim(const Draft& head, async::Deadline deadline) override;
     [[nodiscard]] bool gone() const override { return gone_; }
 
     void receive_field(std::string_view name, std::string_view value) override;

@@ -103,8 +103,9 @@ protected:
         while (sent) {
             const BodyPiece piece = stream->take();
             if (piece.ended) {
-                sent =
-                    co_await stream->send({.data = piece.data, .last = true, .trailers = &stream->trailers()}, in(60s));
+                Draft trailers;
+                trailers.forward_trailers(stream->trailers());
+                sent = co_await stream->send({.data = piece.data, .last = true, .trailers = &trailers}, in(60s));
                 ++answered;
                 break;
             }
@@ -209,8 +210,15 @@ protected:
         (void)co_await stream->send({.head = &draft, .last = true}, in(5s));
     }
     Task<void> hint(std::unique_ptr<ServerStream> stream, int times) {
-        for (int i = 0; i < times; ++i) (void)co_await stream->send_interim(103, in(5s));
         Draft draft;
+        for (int i = 0; i < times; ++i) {
+            draft.clear();
+            draft.status = 103;
+            draft.add("Link", "</style.css>; rel=preload");
+            draft.add("X-Number", static_cast<std::uint64_t>(i));
+            (void)co_await stream->send_interim(draft, in(5s));
+        }
+        draft.clear();
         draft.status = 204;
         (void)co_await stream->send({.head = &draft, .last = true}, in(5s));
     }

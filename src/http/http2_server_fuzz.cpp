@@ -97,8 +97,9 @@ private:
         while (went) {
             const http::BodyPiece piece = stream->take();
             if (piece.ended || piece.refusal.status != 0) {
-                (void)co_await stream->send({.data = piece.data, .last = true, .trailers = &stream->trailers()},
-                                            deadline);
+                http::Draft trailers;
+                trailers.forward_trailers(stream->trailers());
+                (void)co_await stream->send({.data = piece.data, .last = true, .trailers = &trailers}, deadline);
                 co_return;
             }
             went = piece.data.empty() ? co_await stream->more(deadline)

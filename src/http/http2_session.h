@@ -74,7 +74,7 @@ public:
     void reset(Http2Channel& channel, std::uint32_t error_code);
     /// False: the stream cannot be begun or answered.
     bool submit(Http2Channel& channel, const std::vector<Http2Field>& fields, bool ended);
-    bool submit_interim(Http2Channel& channel, std::uint16_t status);
+    bool submit_interim(Http2Channel& channel, const std::vector<Http2Field>& fields);
     void resume(Http2Channel& channel);
     /// Encodes what there is, as far as there is room; written at the end of this turn.
     void push();

@@ -157,7 +157,9 @@ TEST_F(Http2Test, TrailersGoBothWays) {
     section.add("x-sum", "ab");
     section.add("host", "evil");
     ASSERT_EQ(section.finish().status, 0);
-    ASSERT_TRUE(finish(stream->send({.last = true, .trailers = &section.fields()}, in(5s)))->has_value());
+    Draft trailers;
+    trailers.forward_trailers(section.fields());
+    ASSERT_TRUE(finish(stream->send({.last = true, .trailers = &trailers}, in(5s)))->has_value());
     ASSERT_TRUE(finish(stream->read_head(in(5s)))->has_value());
     std::string body;
     while (true) {
@@ -185,6 +187,24 @@ TEST_F(Http2Test, InterimAnswersAreSkipped) {
     EXPECT_EQ(ask({}).status, 204);
     handler = [this](std::unique_ptr<ServerStream> stream) { work.spawn(hint(std::move(stream), 20)); };
     EXPECT_EQ(ask({}).error, "protocol read: too many interim answers");
+}
+
+TEST_F(Http2Test, EarlyHintsAreGivenToWhoWantsThem) {
+    connect();
+    handler = [this](std::unique_ptr<ServerStream> stream) { work.spawn(hint(std::move(stream), 10)); };
+    const std::unique_ptr<ClientStream> stream = *client->open();
+    stream->want_hints();
+    work.spawn(send_head(stream.get(), {}, true));
+    network.run_until_idle();
+    std::vector<Headers> hints;
+    for (;;) {
+        ASSERT_TRUE(finish(stream->read_head(in(5s)))->has_value());
+        if (!stream->has_hints()) break;
+        for (Headers& each : stream->take_hints()) hints.push_back(std::move(each));
+    }
+    EXPECT_EQ(stream->head().status, 204);
+    ASSERT_EQ(hints.size(), max_hints);
+    EXPECT_EQ(hints[3], (Headers{{"link", "</style.css>; rel=preload"}, {"x-number", "3"}}));
 }
 
 }  // namespace

@@ -25,4 +25,8 @@ struct BodyLimits {
     std::uint64_t chunk_bytes = 1ULL << 40;   ///< one chunk; far above use, far below overflow
 };
 
+/// Of the Early Hints (103) for one answer that are passed on; what is over is dropped. A page names a dozen files.
+inline constexpr std::size_t max_hints = 8;
+inline constexpr std::size_t max_hint_bytes = 16 * 1024;
+
 }  // namespace plimsoll::http

@@ -10,6 +10,7 @@
 #include <functional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "async/deadline.h"
 #include "async/task.h"
@@ -17,6 +18,7 @@
 #include "http/draft.h"
 #include "http/fields.h"
 #include "http/head.h"
+#include "http/message.h"
 
 namespace plimsoll::http {
 
@@ -33,9 +35,9 @@ struct BodyPiece {
 struct Outgoing {
     const Draft* head = nullptr;  ///< with the first step only
     std::string_view data{};
-    bool last = false;                 ///< the message ends with this
-    const Fields* trailers = nullptr;  ///< with `last`; what may be forwarded of them goes (HTTP/1.1: if chunked)
-    bool close = false;                ///< with an answer's head: the client is not to use this connection again
+    bool last = false;                ///< the message ends with this
+    const Draft* trailers = nullptr;  ///< with `last`; its lines go (HTTP/1.1: if chunked), see forward_trailers()
+    bool close = false;               ///< with an answer's head: the client is not to use this connection again
 };
 
 class MessageStream {
@@ -69,8 +71,8 @@ class ServerStream : public MessageStream {
 public:
     /// Whole and valid. In HTTP/2 :authority and :path stand where Host and the target would.
     [[nodiscard]] virtual const RequestHead& head() const = 0;
-    /// 1xx, without fields. Errors as send().
-    [[nodiscard]] virtual async::Task<Result<void>> send_interim(std::uint16_t status, async::Deadline deadline) = 0;
+    /// A 1xx answer, but not 101; before the final one. HTTP/1.0 clients are not sent it. Errors as send().
+    [[nodiscard]] virtual async::Task<Result<void>> send_interim(const Draft& head, async::Deadline deadline) = 0;
     /// The client has gone or reset this exchange, as far as the loop has seen.
     [[nodiscard]] virtual bool gone() const = 0;
     /// Called once when gone() becomes true by the client's doing, so that work for nobody can end at once. Called from
@@ -100,6 +102,22 @@ public:
     [[nodiscard]] virtual bool sent() const = 0;
     /// Some byte came back for it.
     [[nodiscard]] virtual bool heard() const = 0;
+
+    /// From now on read_head() returns for Early Hints (103, RFC 8297) too: then has_hints(), they are to be taken, and
+    /// the head is still to be waited for.
+    void want_hints() { hints_wanted_ = true; }
+    [[nodiscard]] bool has_hints() const { return !hints_.empty(); }
+    /// In order; without what belongs to the connection and without cookies. See max_hints.
+    [[nodiscard]] std::vector<Headers> take_hints() { return std::exchange(hints_, {}); }
+
+protected:
+    /// False: they are dropped.
+    bool keep_hints(const Fields& fields);
+
+private:
+    std::vector<Headers> hints_;
+    std::size_t hints_kept_ = 0, hint_bytes_ = 0;
+    bool hints_wanted_ = false;
 };
 
 }  // namespace plimsoll::http

@@ -51,6 +51,15 @@ RC_GTEST_PROP(Histogram, BucketsAreWithinTheirPromisedWidth, ()) {
     RC_ASSERT(high / low < 1.0911);
 }
 
+TEST(Histogram, SumIsExact) {
+    Histogram h, other;
+    h.add(20ms + 1ns, 3);
+    h.add(-5ns);
+    other.add(1000s);
+    h.add(other);
+    EXPECT_EQ(h.sum_ns(), 3 * 20'000'001u + 1'000'000'000'000u);
+}
+
 TEST(Histogram, QuantileIsAnUpperBoundWithinOneBucket) {
     Random random(7);
     Histogram h;

@@ -61,10 +61,14 @@ Duration Histogram::border(std::size_t bucket) {
     return Duration{static_cast<std::int64_t>(step[k % 8] << (k / 8))};
 }
 
-void Histogram::add(Duration d, std::uint32_t times) { saturating_add(counts_[bucket(d)], times); }
+void Histogram::add(Duration d, std::uint32_t times) {
+    saturating_add(counts_[bucket(d)], times);
+    sum_ns_ += static_cast<std::uint64_t>(std::max<std::int64_t>(d.count(), 0)) * times;
+}
 
 void Histogram::add(const Histogram& other) {
     for (std::size_t i = 0; i < buckets; ++i) saturating_add(counts_[i], other.counts_[i]);
+    sum_ns_ += other.sum_ns_;
 }
 
 std::uint64_t Histogram::count() const { return at_least(0); }

@@ -14,13 +14,16 @@ namespace plimsoll::measure {
 
 /// Logarithmic histogram of durations: 8 buckets an octave (each 9.1 % wide) from 16.4 us (2^14 ns) to 137 s (2^37 ns);
 /// bucket 0 holds what is faster, the last bucket what is slower. Borders are integers and fixed for ever, so
-/// histograms of different times and machines add and compare. `add` is a shift, seven comparisons and one increment.
+/// histograms of different times and machines add and compare. The sum is exact. `add` is a shift, seven comparisons,
+/// one increment and one addition.
 class Histogram {
 public:
     static constexpr std::size_t buckets = 8 * 23 + 2;
     void add(Duration d, std::uint32_t times = 1);
     void add(const Histogram& other);
     [[nodiscard]] std::uint64_t count() const;
+    /// Of all durations, ns; begins anew at 2^64, which is 580 years. Negative ones count as zero.
+    [[nodiscard]] std::uint64_t sum_ns() const { return sum_ns_; }
     /// Requests slower than or equal to border k: those in buckets >= k.
     [[nodiscard]] std::uint64_t at_least(std::size_t bucket) const;
     /// The smallest border that at most a (1 - q) part reaches or exceeds; 0 when empty. q in (0, 1).
@@ -31,6 +34,7 @@ public:
 
 private:
     std::array<std::uint32_t, buckets> counts_{};
+    std::uint64_t sum_ns_ = 0;
 };
 
 /// Requests of one arm on one route.

@@ -169,9 +169,8 @@ Task<Cause> Exchange::connect(bool fresh) {
     }
 }
 
-void Exchange::draft_request() {
-    http::Draft& draft = scratch_.up();
-    const snapshot::Endpoint& endpoint = pool_->endpoints[chosen_.value];
+/// `sent`: the trace as the endpoint is to see it; none if that is not ours to say.
+void Exchange::draft_request(http::Draft& draft, std::string_view fallback_host, bool http2_up, const Trace& sent) {
     const std::string element = forwarded_element(client_.peer);
     draft_upstream(draft, head_,
                    {.peer = client_.address,
@@ -179,20 +178,24 @@ void Exchange::draft_request() {
                     .trust = asker_.believed,
                     .tls = client_.tls != nullptr,
                     .request_id = outcome_.request_id,
-                    .fallback_host = endpoint.address.host,
+                    .fallback_host = fallback_host,
                     .host = actions().rewrite ? std::string_view(actions().rewrite->host) : std::string_view{},
                     .path = is_rewritten_ ? std::string_view(rewritten_) : std::string_view{},
                     .protocol = upgrade_to_,
-                    .own_trace = exists(outcome_.trace),
+                    .own_trace = exists(sent),
                     .keep_tracestate = keep_tracestate_});
-    if (exists(outcome_.trace)) {
-        Trace sent = outcome_.trace;
-        sent.span_id = attempt_span_id(sent, outcome_.attempt_count - 1u);
+    if (exists(sent)) {
         const auto text = traceparent(sent);
         draft.add("traceparent", draft.keep({text.data(), text.size()}));
     }
-    const bool http2_up = up_->version() == http::Version::http2;
-    if (http2_up && asks_for_trailers(head_.fields)) draft.add("te", "trailers");
+    const bool passes = actions().trailers == config::Trailers::pass;
+    if ((http2_up || (passes && upgrade_to_.empty())) && asks_for_trailers(head_.fields)) {
+        draft.add("TE", "trailers");
+        if (!http2_up) draft.add("Connection", "TE");  // RFC 9110 10.1.4
+    }
+    if (passes) {
+        announce_trailers(draft, head_.fields, down_.version(), http2_up ? http::Version::http2 : http::Version::http1);
+    }
     if (grpc_timeout_) {
         const Duration left = total_deadline().at - core_.now();
         draft.set("grpc-timeout", draft.keep(format_grpc_timeout(left)));
@@ -202,10 +205,15 @@ void Exchange::draft_request() {
 }
 
 Task<Cause> Exchange::send() {
-    draft_request();
+    Trace trace = outcome_.trace;
+    if (exists(trace)) trace.span_id = attempt_span_id(trace, outcome_.attempt_count - 1u);
+    draft_request(scratch_.up(), pool_->endpoints[chosen_.value].address.host, up_->version() == http::Version::http2,
+                  trace);
+    if (passes_hints()) up_->want_hints();
     const bool tunnel = !upgrade_to_.empty() || head_.method == http::Method::connect;
+    const bool last = body_ended_ && !tunnel;
     const http::Outgoing request{
-        .head = &scratch_.up(), .data = first_.data, .last = body_ended_ && !tunnel, .trailers = nullptr};
+        .head = &scratch_.up(), .data = first_.data, .last = last, .trailers = last ? request_trailers() : nullptr};
     const Result<void> sent = co_await up_->send(request, head_deadline());
     sent_ = sent_ || up_->sent();
     if (!sent) {
@@ -217,8 +225,11 @@ Task<Cause> Exchange::send() {
     if (body_ended_ || tunnel) co_return Cause::none;
     if (head_.expects_continue && first_.data.empty() && !continue_sent_) {
         continue_sent_ = true;
+        http::Draft& go_on = scratch_.down();
+        go_on.clear();
+        go_on.status = 100;
         const Deadline soon = Deadline::after(core_.now(), listener().body_idle_timeout);
-        if (!co_await down_.send_interim(100, soon)) co_return Cause::client_closed;
+        if (!co_await down_.send_interim(go_on, soon)) co_return Cause::client_closed;
     }
     uploading_ = true;
     scope_.spawn(upload());
@@ -229,6 +240,11 @@ Task<Cause> Exchange::read_head() {
     Attempt& attempt = last_attempt();
     for (;;) {
         const Result<void> there = co_await up_->read_head(head_deadline());
+        if (there && up_->has_hints()) {
+            const Cause cause = co_await pass_hints();
+            if (cause != Cause::none) co_return cause;
+            continue;
+        }
         if (there) {
             attempt.status = up_->head().status;
             attempt.first_byte = core_.now() - attempt_started_;
@@ -240,6 +256,26 @@ Task<Cause> Exchange::read_head() {
         if (unprocessed_) sent_ = sent_earlier_;
         co_return broken(there.error());
     }
+}
+
+/// RFC 8297 section 3: a client of HTTP/1.1 that knows no 1xx but 100 takes hints for the answer, and the answer for
+/// that to its next request; in HTTP/2 nothing can be mistaken for another stream's.
+bool Exchange::passes_hints() const {
+    if (down_.version() == http::Version::http2) return actions().early_hints != config::EarlyHints::off;
+    return actions().early_hints == config::EarlyHints::all && head_.minor_version > 0;
+}
+
+Task<Cause> Exchange::pass_hints() {
+    const std::vector<http::Headers> all = up_->take_hints();
+    for (const http::Headers& hints : all) {
+        http::Draft& draft = scratch_.down();
+        draft_hints(draft, hints, actions().response_headers);
+        if (draft.lines().empty()) continue;
+        const Deadline soon = Deadline::after(core_.now(), listener().body_idle_timeout);
+        // Some of it may have gone: no answer of ours can follow.
+        if (!co_await down_.send_interim(draft, soon)) co_return Cause::client_closed;
+    }
+    co_return Cause::none;
 }
 
 /// A server that says when it can serve again is not asked before, whether this answer is passed on or not.
@@ -334,14 +370,8 @@ void Exchange::mirror() {
     if (pool.tls) copy->server_name = pool.tls->server_name;
     copy->body = first_.data;
     http::Draft& draft = copy->drafts->up;
-    draft_upstream(draft, head_,
-                   {.peer = client_.address,
-                    .element = "for=unknown",
-                    .trust = asker_.believed,
-                    .tls = client_.tls != nullptr,
-                    .request_id = outcome_.request_id,
-                    .fallback_host = "mirror",
-                    .path = is_rewritten_ ? std::string_view(rewritten_) : std::string_view{}});
+    draft_request(draft, pool.endpoints[pick->index.value].address.host, copy->http2, outcome_.trace);
+    draft.add("X-Plimsoll-Mirror", "true");
     draft.own();  // the request's own bytes go when it ends
     core_.scope.spawn(send_copy(core_, std::move(copy)));
 }

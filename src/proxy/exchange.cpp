@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "proxy/grpc_answer.h"
 
 namespace plimsoll::proxy {
 
@@ -106,13 +107,16 @@ Task<Cause> Exchange::answer_ourselves(Cause cause) {
     const std::uint16_t status = own_.status != 0 ? own_.status : status_of(cause);
     const bool head_only = head_.method == http::Method::head;
     const std::string_view reason = own_.reason.empty() ? sentence(cause) : own_.reason;
+    const bool grpc = status >= 400 && down_.version() == http::Version::http2 && asks_by_grpc(head_.fields);
     const snapshot::ErrorPage* page =
-        pinned_ && cause != Cause::none ? (*pinned_)->error_page(route_, status) : nullptr;
+        pinned_ && !grpc && cause != Cause::none ? (*pinned_)->error_page(route_, status) : nullptr;
     snapshot::ErrorPage own;
     std::string text;
     std::string_view body;
     if (page != nullptr) {
         body = page->body;
+    } else if (grpc) {
+        cause == Cause::none ? text.assign(own_.body) : text.append(name(cause)).append(": ").append(reason);
     } else if (cause == Cause::none) {
         own = {status, std::string(own_.body), std::string(own_.content_type)};
         page = &own;
@@ -122,10 +126,14 @@ Task<Cause> Exchange::answer_ourselves(Cause cause) {
         body = text;
     }
     http::Draft& draft = scratch_.down();
-    draft_own_answer(draft, {.status = status, .cause = cause, .reason = reason, .page = page, .head_only = head_only});
+    if (grpc) {
+        draft_grpc_answer(draft, {cause, status, text, own_.retry_after_s});
+    } else {
+        draft_own_answer(draft, {status, cause, reason, page, head_only});
+    }
     if (!own_.location.empty()) draft.add("Location", own_.location);
     if (!own_.allow.empty()) draft.add("Allow", own_.allow);
-    if (own_.retry_after_s != 0) draft.add("Retry-After", own_.retry_after_s);
+    if (own_.retry_after_s != 0 && !grpc) draft.add("Retry-After", own_.retry_after_s);
     if (route_ != nullptr && cause == Cause::none) apply(draft, actions().response_headers);
     const Deadline deadline = Deadline::after(core_.now(), listener().body_idle_timeout);
     const http::Outgoing answer{.head = &draft,

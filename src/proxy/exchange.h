@@ -75,9 +75,11 @@ private:
     void end_attempt(Cause cause);
     void give_up_attempt(Cause cause);
     async::Task<Cause> connect(bool fresh);
-    void draft_request();
+    void draft_request(http::Draft& draft, std::string_view fallback_host, bool http2_up, const Trace& sent);
     async::Task<Cause> send();
     async::Task<Cause> read_head();
+    [[nodiscard]] bool passes_hints() const;
+    async::Task<Cause> pass_hints();
     void heed_retry_after();
     [[nodiscard]] bool stale() const;
     [[nodiscard]] Duration total_time() const;
@@ -93,6 +95,11 @@ private:
     void fail_upload(Cause cause, std::uint16_t status, std::string_view reason);
     [[nodiscard]] bool over_limit() const;
     async::Task<Cause> relay_answer();
+    /// What follows the request's, or the answer's, body, once it has ended; nullptr if it is not to pass.
+    [[nodiscard]] const http::Draft* request_trailers();
+    [[nodiscard]] const http::Draft* answer_trailers();
+    [[nodiscard]] bool passes_trailers() const;
+    [[nodiscard]] bool takes_trailers() const;
     void draft_answer();
     async::Task<Cause> relay_body();
     [[nodiscard]] bool opens_tunnel() const;
@@ -101,6 +108,7 @@ private:
     async::Task<Cause> pump(http::MessageStream& from, http::MessageStream& to, std::uint64_t& bytes, Cause when_from,
                             Cause when_to);
     async::Task<void> pump_up();
+    async::Task<Cause> linger();
     /// Lets go of the revision: a tunnel outlives changes. Keeps the names for the log.
     void unpin();
 
@@ -181,6 +189,7 @@ private:
     bool tunnel_ = false;
     Instant last_byte_;                  ///< of a tunnel, either way
     Cause tunnel_broken_ = Cause::none;  ///< why the client's direction ended early
+    net::Parking* lingering_ = nullptr;  ///< who waits for the client's direction to end
     std::unique_ptr<Names> names_;
 
     async::Scope scope_;  ///< last: holds upload()

@@ -8,6 +8,7 @@ namespace plimsoll::proxy {
 namespace {
 
 using http::Known;
+using Kind = http::Framing::Kind;
 
 /// `name: existing..., added`.
 void add_list(http::Draft& draft, const http::Fields& fields, Known known, std::string_view name, bool keep,
@@ -115,6 +116,49 @@ void draft_client(http::Draft& draft, const http::RequestHead& request, const ht
             draft.add("Content-Length", length.value);
         }
     }
+}
+
+void draft_hints(http::Draft& draft, const http::Headers& hints, const snapshot::HeaderEdit& edit) {
+    draft.clear();
+    draft.status = 103;
+    for (const http::Headers::Line& line : hints) draft.add(line.name, line.value);
+    for (const std::string& name : edit.remove) draft.remove(name);
+}
+
+void draft_trailers(http::Draft& draft, const http::Fields& trailers, const http::Fields& head,
+                    const snapshot::HeaderEdit& edit) {
+    draft.clear();
+    if (trailers.empty()) return;
+    draft.forward_trailers(trailers);
+    draft.remove_if(is_disguised);
+    for (const std::string& name : edit.remove) draft.remove(name);
+    for (const snapshot::HeaderLine& line : edit.set) draft.remove(line.name);
+    if (!head.has(Known::connection)) return;
+    for (const http::Header header : head) {
+        if (header.known != Known::connection) continue;
+        std::string_view list = header.value;
+        for (auto each = http::next_element(list); !each.empty(); each = http::next_element(list)) draft.remove(each);
+    }
+}
+
+void announce_trailers(http::Draft& draft, const http::Fields& head, http::Version from, http::Version to) {
+    if (!head.has(Known::trailer) || draft.framing.kind == Kind::none) return;
+    const bool has_length = draft.framing.kind == Kind::length;
+    if (has_length && from == http::Version::http1) return;  // none will come
+    std::string names;
+    for (const http::Header header : head) {
+        if (header.known != Known::trailer) continue;
+        std::string_view list = header.value;
+        for (auto each = http::next_element(list); !each.empty(); each = http::next_element(list)) {
+            if (!http::is_token(each) || is_disguised(each)) continue;
+            if (!http::may_be_trailer({.name = each, .value = {}, .known = http::classify(each)})) continue;
+            if (!names.empty()) names.append(", ");
+            names.append(each);
+        }
+    }
+    if (names.empty()) return;
+    draft.add("Trailer", draft.keep(names));
+    if (has_length && to == http::Version::http1) draft.framing = {Kind::chunked, 0};
 }
 
 /// What says how long a message is and whose connection it is on: not a route's to change.

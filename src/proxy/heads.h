@@ -9,6 +9,8 @@
 #include "base/outcome.h"
 #include "http/draft.h"
 #include "http/head.h"
+#include "http/message.h"
+#include "http/message_stream.h"
 #include "snapshot/actions.h"
 
 namespace plimsoll::proxy {
@@ -33,6 +35,18 @@ void draft_upstream(http::Draft& draft, const http::RequestHead& head, const For
 
 /// The endpoint's head as sent to the client.
 void draft_client(http::Draft& draft, const http::RequestHead& request, const http::ResponseHead& answer);
+
+/// An endpoint's Early Hints as sent to the client: without what the route removes from answers. Status 103.
+void draft_hints(http::Draft& draft, const http::Headers& hints, const snapshot::HeaderEdit& edit);
+
+/// Trailers as sent on, to either side: without names that must not come so late (http::may_be_trailer), that the
+/// message's own Connection listed, that only look unlike what we answer for (X_Forwarded_For), or that the route
+/// removes or sets in heads.
+void draft_trailers(http::Draft& draft, const http::Fields& trailers, const http::Fields& head,
+                    const snapshot::HeaderEdit& edit);
+/// Announces what of a message's Trailer lines may pass, names as above. From HTTP/2 to HTTP/1.1 a body whose length is
+/// known goes in chunks then, since there a length leaves no room for trailers.
+void announce_trailers(http::Draft& draft, const http::Fields& head, http::Version from, http::Version to);
 
 /// Applies a route's changes. Framing, Host and what belongs to the connection cannot be changed by it.
 void apply(http::Draft& draft, const snapshot::HeaderEdit& edit);

@@ -57,7 +57,7 @@ Task<Result<void>> Http1ClientStream::send(const http::Outgoing& what, Deadline 
         method_ = what.head->protocol.empty() ? http::classify_method(what.head->method) : http::Method::get;
         asked_upgrade_ = what.head->protocol;
     }
-    const Framed framed(head_text, what.data, chunked_, what.last);
+    const Framed framed(head_text, what.data, chunked_, what.last, what.trailers);
     const Result<void> sent = co_await connection_->stream->write_all(framed.pieces(), deadline);
     if (!sent) {
         Error error = sent.error();
@@ -71,7 +71,7 @@ Task<Result<void>> Http1ClientStream::send(const http::Outgoing& what, Deadline 
     co_return Result<void>{};
 }
 
-/// True: the final head is there. False: more bytes are needed.
+/// True: the final head is there, or has_hints(). False: more bytes are needed.
 Result<bool> Http1ClientStream::take_head() {
     Upstream& c = *connection_;
     while (!c.in.empty()) {
@@ -94,8 +94,10 @@ Result<bool> Http1ClientStream::take_head() {
             return true;
         }
         if (++interim_ > max_interim) return broke(Code::protocol, "too many interim answers");
+        const bool hints = head.status == 103 && keep_hints(head.fields);
         c.in.consume(head.bytes);
         c.parser.reset();
+        if (hints) return true;
     }
     return false;
 }

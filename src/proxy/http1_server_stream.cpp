@@ -91,7 +91,7 @@ Task<Result<void>> Http1ServerStream::send(const http::Outgoing& what, Deadline 
         start_answer(*what.head, what.close);
         head_text = client_.out;
     }
-    const Framed framed(head_text, what.data, chunked_, what.last);
+    const Framed framed(head_text, what.data, chunked_, what.last, what.trailers);
     if (const Result<void> sent = co_await client_.stream->write_all(framed.pieces(), deadline); !sent) {
         keep_ = false;
         co_return sent;
@@ -103,10 +103,10 @@ Task<Result<void>> Http1ServerStream::send(const http::Outgoing& what, Deadline 
     co_return Result<void>{};
 }
 
-Task<Result<void>> Http1ServerStream::send_interim(std::uint16_t status, Deadline deadline) {
+Task<Result<void>> Http1ServerStream::send_interim(const http::Draft& draft, Deadline deadline) {
     if (head().minor_version == 0) co_return Result<void>{};
     client_.out.clear();
-    http::HeadWriter(client_.out).status_line(status).end();
+    append_http1_response(client_.out, draft, {}, "");
     co_return co_await client_.stream->write_all(client_.out, deadline);
 }
 

@@ -25,7 +25,7 @@ public:
     async::Task<Result<void>> more(async::Deadline deadline) override;
     [[nodiscard]] const http::Fields& trailers() const override { return body_.trailers(); }
     async::Task<Result<void>> send(const http::Outgoing& what, async::Deadline deadline) override;
-    async::Task<Result<void>> send_interim(std::uint16_t status, async::Deadline deadline) override;
+    async::Task<Result<void>> send_interim(const http::Draft& draft, async::Deadline deadline) override;
     void abort() override;
     [[nodiscard]] bool gone() const override;
 

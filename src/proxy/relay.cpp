@@ -43,9 +43,8 @@ Task<void> Exchange::upload() {
         }
         if (piece.data.empty() && !piece.ended) continue;
         const Deadline stalled = Deadline::after(core_.now(), pool_->timeouts.idle);
-        const bool trailers = down_.version() == http::Version::http2 && up_->version() == http::Version::http2;
         const http::Outgoing out{
-            .data = piece.data, .last = piece.ended, .trailers = trailers ? &down_.trailers() : nullptr};
+            .data = piece.data, .last = piece.ended, .trailers = piece.ended ? request_trailers() : nullptr};
         if (const Result<void> sent = co_await up_->send(out, stalled); !sent) {
             // Reset: perhaps behind an early answer, which the other side of this exchange is reading.
             if (sent.error().code == Code::timeout) fail_upload(Cause::upstream_idle, 0, {});
@@ -54,6 +53,30 @@ Task<void> Exchange::upload() {
     }
     if (body_ended_) sent_at_ = core_.now();
     uploading_ = false;
+}
+
+/// From HTTP/2 to HTTP/2 always (gRPC cannot do without), else where the route says so.
+bool Exchange::passes_trailers() const {
+    if (actions().trailers == config::Trailers::pass) return true;
+    return down_.version() == http::Version::http2 && up_->version() == http::Version::http2;
+}
+
+/// A client of HTTP/1.1 gets trailers if it said that it takes them (RFC 9110 6.5.1).
+bool Exchange::takes_trailers() const {
+    if (down_.version() == http::Version::http2) return true;
+    return head_.minor_version > 0 && asks_for_trailers(head_.fields);
+}
+
+const http::Draft* Exchange::request_trailers() {
+    if (!passes_trailers() || down_.trailers().empty()) return nullptr;
+    draft_trailers(scratch_.up_trailers(), down_.trailers(), head_.fields, actions().request_headers);
+    return &scratch_.up_trailers();
+}
+
+const http::Draft* Exchange::answer_trailers() {
+    if (!passes_trailers() || up_->trailers().empty() || !takes_trailers()) return nullptr;
+    draft_trailers(scratch_.down_trailers(), up_->trailers(), up_->head().fields, actions().response_headers);
+    return &scratch_.down_trailers();
 }
 
 void Exchange::draft_answer() {
@@ -74,6 +97,9 @@ void Exchange::draft_answer() {
                 draft.set("Sec-WebSocket-Accept", draft.keep(accept));
             }
         }
+    }
+    if (actions().trailers == config::Trailers::pass && takes_trailers()) {
+        announce_trailers(draft, up_->head().fields, up_->version(), down_.version());
     }
     apply(draft, actions().response_headers);
     const auto& sessions = pinned_->slot().prepared->pools[pool_at_.value].sessions;
@@ -98,14 +124,15 @@ Task<Cause> Exchange::relay_answer() {
 
 Task<Cause> Exchange::relay_body() {
     const http::Draft* head = &scratch_.down();
-    const bool both = down_.version() == http::Version::http2 && up_->version() == http::Version::http2;
     for (;;) {
         const http::BodyPiece piece = up_->take();
         if (piece.refusal.status != 0) co_return answered() ? Cause::upstream_truncated : Cause::upstream_protocol;
         if (head != nullptr || !piece.data.empty() || piece.ended) {
             const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
-            const http::Outgoing out{
-                .head = head, .data = piece.data, .last = piece.ended, .trailers = both ? &up_->trailers() : nullptr};
+            const http::Outgoing out{.head = head,
+                                     .data = piece.data,
+                                     .last = piece.ended,
+                                     .trailers = piece.ended ? answer_trailers() : nullptr};
             if (const Result<void> sent = co_await down_.send(out, slow); !sent) {
                 if (core_.cutting) co_return Cause::shutting_down;
                 co_return sent.error().code == Code::timeout ? Cause::client_timeout : Cause::client_closed;
@@ -181,6 +208,20 @@ Task<void> Exchange::pump_up() {
     tunnel_broken_ =
         co_await pump(down_, *up_, outcome_.request_body_bytes, Cause::client_closed, Cause::upstream_truncated);
     if (tunnel_broken_ != Cause::none) up_->abort();  // wakes the other direction
+    if (lingering_ != nullptr) lingering_->wake_all();
+}
+
+/// The endpoint has ended its side: the client gets a while to end its own, from now on and after each byte of it.
+Task<Cause> Exchange::linger() {
+    names_->tunnel_idle = std::min(names_->tunnel_idle, listener().body_idle_timeout);
+    net::Parking parking(core_.network);
+    lingering_ = &parking;
+    while (scope_.running() > 0 && core_.now() - last_byte_ < names_->tunnel_idle) {
+        (void)co_await parking.wait(Deadline::after(last_byte_, names_->tunnel_idle));
+    }
+    lingering_ = nullptr;
+    scope_.cancel();
+    co_return tunnel_broken_ == Cause::tunnel_idle ? Cause::none : tunnel_broken_;
 }
 
 Task<Cause> Exchange::carry_tunnel() {
@@ -203,10 +244,7 @@ Task<Cause> Exchange::carry_tunnel() {
     if (tunnel_broken_ != Cause::none) co_return tunnel_broken_;
     if (core_.cutting) co_return Cause::shutting_down;
     if (down != Cause::none) co_return down;
-    // The endpoint has ended its side: the client gets a while to end its own.
-    names_->tunnel_idle = std::min(names_->tunnel_idle, listener().body_idle_timeout);
-    co_await scope_.join();
-    co_return tunnel_broken_ == Cause::tunnel_idle ? Cause::none : tunnel_broken_;
+    co_return co_await linger();
 }
 
 }  // namespace plimsoll::proxy

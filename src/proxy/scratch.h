@@ -1,5 +1,5 @@
-// Scratch: memory for the two heads of an exchange, lent by the worker, so that a request allocates none of it.
-// Thread rule: one worker.
+// Scratch: memory for the heads and trailers of an exchange, lent by the worker, so that a request allocates none of
+// it. Thread rule: one worker.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@ namespace plimsoll::proxy {
 struct Drafts {
     http::Draft up;    ///< to the endpoint
     http::Draft down;  ///< to the client
+    http::Draft up_trailers, down_trailers;
 };
 
 /// Where drafts come from; keeps some for reuse.
@@ -43,6 +44,8 @@ public:
     Scratch& operator=(const Scratch&) = delete;
     [[nodiscard]] http::Draft& up() const { return drafts_->up; }
     [[nodiscard]] http::Draft& down() const { return drafts_->down; }
+    [[nodiscard]] http::Draft& up_trailers() const { return drafts_->up_trailers; }
+    [[nodiscard]] http::Draft& down_trailers() const { return drafts_->down_trailers; }
 
 private:
     DraftPool& pool_;

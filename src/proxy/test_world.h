@@ -66,9 +66,10 @@ private:
         if (head == std::string::npos) return false;
         end = head + 4;
         if (text.substr(0, head).find("Transfer-Encoding: chunked") != std::string::npos) {
-            const std::size_t last = text.find("0\r\n\r\n", head);
-            end = last == std::string::npos ? 0 : last + 5;
-            return last != std::string::npos;
+            const std::size_t last = text.find("\r\n0\r\n", head + 2);
+            const std::size_t over = last == std::string::npos ? last : text.find("\r\n\r\n", last + 3);
+            end = over == std::string::npos ? 0 : over + 4;
+            return over != std::string::npos;
         }
         const std::size_t length = text.substr(0, head).find("Content-Length: ");
         if (length != std::string::npos) end += std::stoul(text.substr(length + 16));

@@ -36,6 +36,7 @@ std::string websocket_accept(std::string_view key) {
 }
 
 bool asks_for_trailers(const http::Fields& fields) {
+    if (!fields.has(http::Known::te)) return false;
     for (const http::Header header : fields) {
         if (header.known != http::Known::te) continue;
         std::string_view list = header.value;

@@ -99,6 +99,8 @@ struct Actions {
     std::vector<RateLimit> rate_limits;
     std::vector<std::string> upgrades;  ///< protocols, lower case
     bool connect = false;               ///< CONNECT opens a tunnel
+    config::EarlyHints early_hints = config::EarlyHints::http2;
+    config::Trailers trailers = config::Trailers::drop;
     /// Whether this protocol ("websocket", any case) may be upgraded to.
     [[nodiscard]] bool upgrades_to(std::string_view protocol) const;
 };

@@ -84,7 +84,8 @@ std::vector<RateLimit> compile_limits(const config::Route& written, Identities& 
 bool has_any(const config::Route& written) {
     static const config::HeaderEdit untouched;
     return written.redirect || written.respond || written.rewrite || written.mirror || written.fault ||
-           written.connect || !written.error_pages.empty() || !written.rate_limits.empty() ||
+           written.connect || written.early_hints != config::EarlyHints::http2 ||
+           written.trailers != config::Trailers::drop || !written.error_pages.empty() || !written.rate_limits.empty() ||
            !written.upgrades.empty() || written.request_headers != untouched || written.response_headers != untouched;
 }
 
@@ -113,6 +114,8 @@ std::shared_ptr<const Actions> compile_actions(const config::Route& written, Poo
     made->rate_limits = compile_limits(written, identities);
     for (const std::string& protocol : written.upgrades) made->upgrades.push_back(lowered(protocol));
     made->connect = written.connect;
+    made->early_hints = written.early_hints;
+    made->trailers = written.trailers;
     return made;
 }
 

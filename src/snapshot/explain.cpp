@@ -241,6 +241,11 @@ void tell(const Snapshot& snapshot, const Route& route, const RequestView& reque
     }
     if (!actions.request_headers.empty()) remarks.push_back("request: " + edit_text(actions.request_headers));
     if (!actions.response_headers.empty()) remarks.push_back("answer: " + edit_text(actions.response_headers));
+    if (actions.trailers == config::Trailers::pass) remarks.push_back("trailers: passed on, both ways");
+    if (actions.early_hints != config::EarlyHints::http2) {
+        const bool all = actions.early_hints == config::EarlyHints::all;
+        remarks.push_back(all ? "early hints: passed on, to clients of HTTP/1.1 as well" : "early hints: dropped");
+    }
     if (route.timeout) remarks.push_back(fmt::format("timeout: {} in all", plimsoll::text(*route.timeout)));
     if (request.method == "CONNECT" && !actions.connect) {
         remarks.push_back("CONNECT: this route opens no tunnels; the answer is 405");

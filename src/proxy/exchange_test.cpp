@@ -1,0 +1,333 @@
+// What passes beside heads and bodies: answers of our own to gRPC, Early Hints, trailers, copies, a tunnel's end.
+#include "proxy/test_http2.h"
+
+namespace plimsoll::proxy::test {
+namespace {
+
+class ExchangeTest : public World {
+protected:
+    Http2Caller http2_caller() {
+        return {network, network.open(*net::Address::ip("10.9.9.9", 80), *net::Address::ip("192.0.2.7", 5000))};
+    }
+    /// The pool's one endpoint is this one, which speaks HTTP/2.
+    std::unique_ptr<Http2Backend> http2_backend() {
+        config.pools[0].endpoints.resize(1);
+        config.pools[0].endpoints[0] = {.name = "b9", .address = {"10.0.0.1", 9}};
+        config.pools[0].protocol = config::PoolProtocol::http2;
+        return std::make_unique<Http2Backend>(network, 9);
+    }
+    void one_endpoint() { config.pools[0].endpoints.pop_back(); }
+    config::Route& route() { return config.routes[0]; }
+};
+
+const Http2Caller::Ask grpc_call{.method = "POST", .fields = {{"content-type", "application/grpc+proto"}}, .body = "x"};
+
+// ---- gRPC ----------------------------------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, CallersOfGrpcGetAStatusOfGrpc) {
+    install();
+    backend(1).kill();
+    backend(2).kill();
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask(grpc_call);
+    EXPECT_EQ(heard.status, 200);
+    EXPECT_EQ(heard.fields,
+              "content-type: application/grpc\ngrpc-status: 14\n"
+              "grpc-message: connect_refused: the server refused the connection\nx-plimsoll-cause: connect_refused\n");
+    EXPECT_EQ(heard.body, "");
+    EXPECT_TRUE(heard.ended);
+    // To everybody who counts it is the failure that it is.
+    EXPECT_EQ(worker.collect().tally.arms[0].all_routes().failed, 1u);
+    EXPECT_TRUE(has(log(), R"("status":502,"cause":"connect_refused")")) << log();
+}
+
+TEST_F(ExchangeTest, OthersGetAnAnswerOfHttp) {
+    install();
+    backend(1).kill();
+    backend(2).kill();
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard web =
+        caller.ask({.method = "POST", .fields = {{"content-type", "application/grpc-web"}}, .body = "x"});
+    EXPECT_EQ(web.status, 502);
+    EXPECT_EQ(web.body, "connect_refused: the server refused the connection\n");
+    // gRPC is HTTP/2.
+    EXPECT_TRUE(call().ask(post("x", "Content-Type: application/grpc\r\n")).starts_with("HTTP/1.1 502 "));
+}
+
+TEST_F(ExchangeTest, ARateLimitTellsCallersOfGrpcWhenToComeBack) {
+    route().rate_limits.push_back({.by = config::RateKey::route, .rate = 0.5, .burst = 1});
+    install();
+    Http2Caller caller = http2_caller();
+    EXPECT_TRUE(has(caller.ask(grpc_call).body, "from "));
+    const Http2Caller::Heard heard = caller.ask(grpc_call);
+    EXPECT_EQ(heard.status, 200);
+    EXPECT_TRUE(has(heard.fields, "grpc-status: 8\n")) << heard.fields;
+    EXPECT_TRUE(has(heard.fields, "grpc-retry-pushback-ms: 2000\n")) << heard.fields;
+    EXPECT_FALSE(has(heard.fields, "retry-after")) << heard.fields;
+}
+
+TEST_F(ExchangeTest, ADirectAnswerThatIsAnErrorIsOneOfGrpcToo) {
+    route().pool.clear();
+    route().respond = config::Respond{.status = 503, .body = "closed for repairs\n"};
+    route().response_headers.set["X-Edge"] = "1";
+    install();
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask(grpc_call);
+    EXPECT_EQ(heard.fields,
+              "content-type: application/grpc\ngrpc-status: 14\ngrpc-message: closed for repairs%0A\nx-edge: 1\n");
+    EXPECT_EQ(worker.collect().tally.arms[0].all_routes().failed, 1u);
+}
+
+TEST_F(ExchangeTest, AnEndpointsOwnErrorIsPassedOnAsItIs) {
+    install();
+    backend(1).reply = backend(2).reply = [](const std::string&) {
+        return Reply{"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\nContent-Type: text/html\r\n\r\n<p>\n"};
+    };
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask(grpc_call);
+    EXPECT_EQ(heard.status, 502);
+    EXPECT_EQ(heard.body, "<p>\n");
+}
+
+// ---- Early Hints ---------------------------------------------------------------------------------------------------
+
+constexpr std::string_view hint =
+    "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nSet-Cookie: a=b\r\nX-Inside: 1\r\nConnection: x-hop\r\n"
+    "X-Hop: 1\r\n\r\n";
+
+TEST_F(ExchangeTest, EarlyHintsReachClientsOfHttp2BeforeTheAnswer) {
+    route().response_headers.remove = {"X-Inside"};
+    install();
+    backend(1).reply = backend(2).reply = [](const std::string&) {
+        return Reply{.bytes = std::string(hint), .more = {{1s, ok_bytes("page")}}};
+    };
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard& heard = caller.ask({});
+    EXPECT_EQ(heard.hints, std::vector<std::string>{"link: </a.css>; rel=preload\n"});
+    EXPECT_EQ(heard.status, 0);
+    network.advance(1s);
+    EXPECT_EQ(heard.status, 200);
+    EXPECT_EQ(heard.body, "page");
+    EXPECT_EQ(heard.hints.size(), 1u);
+}
+
+TEST_F(ExchangeTest, EarlyHintsFromHttp2) {
+    const auto endpoint = http2_backend();
+    endpoint->hints = {{{"link", "</a.css>"}}, {{"link", "</b.css>"}}, {{"set-cookie", "a=b"}}};
+    install();
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask({});
+    EXPECT_EQ(heard.hints, (std::vector<std::string>{"link: </a.css>\n", "link: </b.css>\n"}));
+    EXPECT_EQ(heard.body, "hello");
+    EXPECT_TRUE(call().ask(get()).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+TEST_F(ExchangeTest, EarlyHintsToHttp1OnlyWhereTheRouteSaysSo) {
+    install();
+    backend(1).reply =
+        backend(2).reply = [](const std::string&) { return Reply{std::string(hint) + ok_bytes("page")}; };
+    EXPECT_TRUE(call().ask(get()).starts_with("HTTP/1.1 200 OK\r\n"));
+    route().early_hints = config::EarlyHints::all;
+    install(2);
+    const std::string heard = call().ask(get());
+    EXPECT_TRUE(
+        heard.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Inside: 1\r\n\r\n"
+                          "HTTP/1.1 200 OK\r\n"))
+        << heard;
+    EXPECT_TRUE(call().ask("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
+    route().early_hints = config::EarlyHints::off;
+    install(3);
+    EXPECT_TRUE(call().ask(get()).starts_with("HTTP/1.1 200 OK\r\n"));
+    Http2Caller caller = http2_caller();
+    EXPECT_TRUE(caller.ask({}).hints.empty());
+}
+
+TEST_F(ExchangeTest, OtherInterimAnswersAreDroppedAndHintsAreBounded) {
+    install();
+    std::string before =
+        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 150 X\r\nLink: a\r\n\r\n";
+    for (std::size_t i = 0; i < http::max_hints + 3; ++i) before.append(hint);
+    backend(1).reply = backend(2).reply = [&](const std::string&) { return Reply{before + ok_bytes("page")}; };
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask({});
+    EXPECT_EQ(heard.hints.size(), http::max_hints);
+    EXPECT_EQ(heard.body, "page");
+    before = "HTTP/1.1 103 X\r\nLink: " + std::string(10'000, 'a') + "\r\n\r\n";
+    before += before;
+    EXPECT_EQ(caller.ask({}).hints.size(), 1u);  // 16 KiB in all
+}
+
+TEST_F(ExchangeTest, ARetryAfterHintsIsStillARetry) {
+    config.pools[0].retry.on = {"reset"};
+    install();
+    int asked = 0;
+    backend(1).reply = backend(2).reply = [&](const std::string&) {
+        return ++asked == 1 ? Reply{std::string(hint), {}, Reply::After::abort, {{1s, ""}}} : Reply{ok_bytes("second")};
+    };
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard& heard = caller.ask({});
+    network.advance(1s);
+    EXPECT_EQ(heard.hints.size(), 1u);
+    EXPECT_EQ(heard.body, "second");
+}
+
+// ---- trailers ------------------------------------------------------------------------------------------------------
+
+const std::string upload_with_trailers =
+    "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nConnection: TE, x-hop\r\n"
+    "Trailer: X-Sum, Host, x_real_ip\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nHost: evil\r\nX_Real_IP: evil\r\n"
+    "X-Plimsoll-Cause: evil\r\nX-Hop: 1\r\nX-Inside: 1\r\nX-Set: 1\r\nContent-Type: a\r\n\r\n";
+const std::string answer_with_trailers =
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Set-Cookie\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n"
+    "Set-Cookie: a=b\r\nAge: 1\r\n\r\n";
+
+TEST_F(ExchangeTest, TrailersAreDroppedUnlessTheRouteSaysOtherwise) {
+    install();
+    backend(1).reply = backend(2).reply = [](const std::string&) { return Reply{answer_with_trailers}; };
+    const std::string heard = call().ask(upload_with_trailers);
+    EXPECT_TRUE(heard.ends_with("3\r\nabc\r\n0\r\n\r\n")) << heard;
+    EXPECT_FALSE(has(heard, "Trailer")) << heard;
+    const std::string& seen = backend(1).seen.empty() ? backend(2).seen[0] : backend(1).seen[0];
+    EXPECT_TRUE(seen.ends_with("3\r\nabc\r\n0\r\n\r\n")) << seen;
+    EXPECT_FALSE(has(seen, "Trailer") || has(seen, "TE:") || has(seen, "Connection")) << seen;
+    Http2Caller caller = http2_caller();
+    EXPECT_EQ(caller.ask({}).trailers, "");
+}
+
+TEST_F(ExchangeTest, TrailersPassOverHttp1BothWays) {
+    route().trailers = config::Trailers::pass;
+    route().request_headers.remove = {"X-Inside"};
+    route().request_headers.set["X-Set"] = "ours";
+    one_endpoint();
+    install();
+    backend(1).reply = [](const std::string&) { return Reply{answer_with_trailers}; };
+    const std::string heard = call().ask(upload_with_trailers);
+    EXPECT_TRUE(heard.ends_with("\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")) << heard;
+    EXPECT_TRUE(has(heard, "\r\nTrailer: X-Sum\r\n")) << heard;
+    EXPECT_EQ(times(heard, "X-Sum: 1"), 1u);
+    const std::string& seen = backend(1).seen[0];
+    EXPECT_TRUE(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")) << seen;
+    EXPECT_TRUE(has(seen, "\r\nTE: trailers\r\n") && has(seen, "\r\nConnection: TE\r\n")) << seen;
+    EXPECT_TRUE(has(seen, "\r\nTrailer: X-Sum\r\n")) << seen;
+    // Who does not say that it takes them gets none, nor does HTTP/1.0, which has no chunks.
+    const std::string plain = call().ask(get());
+    EXPECT_TRUE(plain.ends_with("3\r\nabc\r\n0\r\n\r\n")) << plain;
+    EXPECT_FALSE(has(plain, "Trailer")) << plain;
+    const std::string old = call().ask("GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+    EXPECT_TRUE(old.ends_with("\r\n\r\nabc")) << old;
+}
+
+TEST_F(ExchangeTest, TrailersPassFromHttp1ToHttp2AndBack) {
+    route().trailers = config::Trailers::pass;
+    one_endpoint();
+    install();
+    backend(1).reply = [](const std::string&) { return Reply{answer_with_trailers}; };
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask({.method = "POST",
+                                                 .fields = {{"te", "trailers"}},
+                                                 .body = "abc",
+                                                 .trailers = {{"x-sum", "2"}, {"range", "x"}}});
+    EXPECT_EQ(heard.trailers, "x-sum: 1\n");
+    EXPECT_TRUE(has(heard.fields, "trailer: X-Sum\n")) << heard.fields;
+    EXPECT_TRUE(backend(1).seen[0].ends_with("\r\n0\r\nx-sum: 2\r\n\r\n")) << backend(1).seen[0];
+
+    const auto endpoint = http2_backend();
+    endpoint->trailers = {{"x-sum", "3"}, {"cookie", "evil"}};
+    install(2);
+    const std::string back = call().ask(upload_with_trailers);
+    EXPECT_EQ(endpoint->seen_trailers, "x-sum: 1\nx-inside: 1\nx-set: 1\n");
+    EXPECT_TRUE(has(endpoint->seen, "te: trailers\n")) << endpoint->seen;
+    EXPECT_TRUE(back.ends_with("\r\n0\r\nx-sum: 3\r\n\r\n")) << back;
+}
+
+TEST_F(ExchangeTest, FromHttp2ToHttp2TrailersAlwaysPass) {
+    const auto endpoint = http2_backend();
+    endpoint->trailers = {{"grpc-status", "0"}};
+    install();
+    Http2Caller caller = http2_caller();
+    const Http2Caller::Heard heard = caller.ask({.method = "POST", .body = "abc", .trailers = {{"x-sum", "2"}}});
+    EXPECT_EQ(heard.trailers, "grpc-status: 0\n");
+    EXPECT_EQ(endpoint->seen_trailers, "x-sum: 2\n");
+}
+
+TEST_F(ExchangeTest, BadTrailersAreRefused) {
+    route().trailers = config::Trailers::pass;
+    install();
+    std::string asked = upload_with_trailers;
+    asked.replace(asked.find("X-Hop: 1"), 8, "X Hop: 1");
+    EXPECT_TRUE(call().ask(asked).starts_with("HTTP/1.1 400 "));
+    EXPECT_TRUE(backend(1).seen.empty() && backend(2).seen.empty());
+}
+
+// ---- copies --------------------------------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, ACopyIsWhatTheEndpointWouldHaveGot) {
+    config.pools.push_back(pool("other", {5}));
+    route().match.path_prefix = "/form";
+    route().mirror = config::Mirror{.pool = "other"};
+    route().rewrite = config::Rewrite{.host = "inside.example", .path_prefix = "/api"};
+    route().request_headers.set["X-Edge"] = "1";
+    route().request_headers.remove = {"X-Secret"};
+    install();
+    EXPECT_TRUE(has(call().ask(post("abc", "X-Secret: 1\r\nX-Plimsoll-Mirror: forged\r\n")), "200 OK"));
+    const std::string& original = backend(1).seen.empty() ? backend(2).seen[0] : backend(1).seen[0];
+    ASSERT_EQ(backend(5).seen.size(), 1u);
+    std::string copy = backend(5).seen[0];
+    EXPECT_TRUE(original.starts_with("POST /api HTTP/1.1\r\nHost: inside.example\r\n")) << original;
+    EXPECT_FALSE(has(original, "X-Plimsoll-Mirror")) << original;
+    const std::string_view marker = "X-Plimsoll-Mirror: true\r\n";
+    ASSERT_TRUE(has(copy, marker)) << copy;
+    copy.erase(copy.find(marker), marker.size());
+    EXPECT_EQ(copy, original);
+}
+
+// ---- tunnels -------------------------------------------------------------------------------------------------------
+
+class TunnelEnd : public ExchangeTest {
+protected:
+    TunnelEnd() {
+        route().upgrades = {"websocket"};
+        config.listeners[0].body_idle_timeout = 10s;
+        backend(1).reply = backend(2).reply = [](const std::string&) {
+            return Reply{
+                .bytes = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                .after = Reply::After::close,
+                .more = {{60s, "bye"}}};
+        };
+        install();
+    }
+    static std::string upgrade() {
+        return get("/", "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+    }
+};
+
+TEST_F(TunnelEnd, AClientThatDoesNotCloseIsWaitedForShortly) {
+    Caller caller = call();
+    EXPECT_TRUE(has(caller.ask(upgrade()), " 101 "));
+    network.advance(60s);
+    EXPECT_EQ(caller.hear(), "bye");
+    EXPECT_TRUE(caller.ended);
+    network.advance(9700ms);
+    EXPECT_EQ(log(), "");
+    EXPECT_EQ(worker.collect().connections, 1u);
+    network.advance(1s);
+    EXPECT_TRUE(has(log(), R"("cause":"-")")) << log();
+    EXPECT_EQ(worker.collect().connections, 0u);
+}
+
+TEST_F(TunnelEnd, EachByteOfTheClientsGivesItTime) {
+    Caller caller = call();
+    (void)caller.ask(upgrade());
+    network.advance(60s);
+    for (int i = 0; i < 5; ++i) {
+        network.advance(8s);
+        caller.say("x");
+    }
+    EXPECT_EQ(log(), "");
+    caller.stream().shutdown_write();
+    network.run_until_idle();
+    EXPECT_TRUE(has(log(), R"("cause":"-")")) << log();
+}
+
+}  // namespace
+}  // namespace plimsoll::proxy::test

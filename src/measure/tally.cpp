@@ -38,6 +38,11 @@ void add_each(std::array<T, size>& to, const std::array<T, size>& from) {
     for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
 }
 
+EndpointTally& endpoint_of(ArmTally& arm, EndpointId id) {
+    if (arm.endpoints.size() <= id.value) arm.endpoints.resize(id.value + 1u);
+    return arm.endpoints[id.value];
+}
+
 void fold_attempt(EndpointTally& endpoint, const Attempt& attempt) {
     ++endpoint.attempts;
     switch (attempt.cause) {
@@ -195,6 +200,7 @@ Tally& Tally::operator+=(const Tally& other) {
     add_each(spoken, other.spoken);
     add_each(causes, other.causes);
     add_each(attempt_causes, other.attempt_causes);
+    add_each(auth, other.auth);
     http2_clients += other.http2_clients;
     http2_upstream += other.http2_upstream;
     queue_waiting += other.queue_waiting;
@@ -202,6 +208,19 @@ Tally& Tally::operator+=(const Tally& other) {
     mirrors += other.mirrors;
     return *this;
 }
+
+namespace {
+
+/// Attempts at an auth server are attempts at its endpoints, but no decisions about where requests go: `picks` stays.
+void fold_auth(Tally& tally, ArmTally& arm, const AuthOutcome& auth) {
+    ++tally.auth[static_cast<std::size_t>(auth.verdict)];
+    for (const Attempt& attempt : auth.attempts()) {
+        ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];
+        fold_attempt(endpoint_of(arm, attempt.endpoint), attempt);
+    }
+}
+
+}  // namespace
 
 void fold(Tally& tally, const Outcome& outcome) {
     ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
@@ -221,12 +240,12 @@ void fold(Tally& tally, const Outcome& outcome) {
     if (outcome.attempt_count > 1) ++route.retried;
     if (outcome.cause == Cause::client_closed || outcome.cause == Cause::client_timeout) ++route.client_gone;
     if (outcome.status != 0) route.total.add(outcome.first_byte);
+    if (outcome.auth != nullptr) fold_auth(tally, arm, *outcome.auth);
     bool first = true;
     for (const Attempt& attempt : outcome.attempts()) {
         ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];
         if (attempt.endpoint == none<EndpointId>) continue;
-        if (arm.endpoints.size() <= attempt.endpoint.value) arm.endpoints.resize(attempt.endpoint.value + 1u);
-        EndpointTally& endpoint = arm.endpoints[attempt.endpoint.value];
+        EndpointTally& endpoint = endpoint_of(arm, attempt.endpoint);
         if (std::exchange(first, false)) ++endpoint.picks;
         fold_attempt(endpoint, attempt);
     }

@@ -75,6 +75,7 @@ void Exchange::draft_answer() {
             }
         }
     }
+    if (auth_) auth_->write_client(draft);
     apply(draft, actions().response_headers);
     const auto& sessions = pinned_->slot().prepared->pools[pool_at_.value].sessions;
     if (sessions != nullptr && (session_ != last_attempt().endpoint || session_renew_)) {

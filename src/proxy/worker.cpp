@@ -285,6 +285,13 @@ void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& poo
     }
 }
 
+void Worker::Core::heed_retry_after(EndpointId endpoint, const balance::PoolFacts& pool, const http::Fields& fields) {
+    const auto after = balance::retry_after(fields.get(http::Known::retry_after), network.wall());
+    if (!after) return;
+    const std::size_t out = balance::count_out(pool, endpoints, now());
+    (void)balance::hold_back(endpoints[endpoint.value], 503, *after, pool.ejection, pool.members.size(), out, now());
+}
+
 /// From now on counts are kept in `wanted`; what this worker has under way moves along.
 void Worker::Core::share(std::shared_ptr<balance::SharedLoads> wanted) {
     if (wanted == loads) return;

@@ -265,6 +265,10 @@ void connections(Page& page, const measure::Tally& totals, const Control::Gauges
     page.counter("plimsoll_mirrored_requests", "Requests copied to another pool.", totals.mirrored);
     page.counter("plimsoll_mirrors_skipped", "Requests not copied: too many copies under way, or too large.",
                  totals.mirrors_skipped);
+    page.counter("plimsoll_auth_requests", "Requests that had to be authorised, by what came of it.");
+    for (std::size_t i = 0; i < auth_verdict_count; ++i) {
+        page.sample(fmt::format("verdict=\"{}\"", name(static_cast<AuthVerdict>(i))), totals.auth[i]);
+    }
     http2(page, totals);
 }
 

@@ -31,12 +31,25 @@ std::string_view name(Cause cause) {
         case Cause::fault_injected: return "fault_injected";
         case Cause::tunnel_idle: return "tunnel_idle";
         case Cause::upstream_tls: return "upstream_tls";
+        case Cause::auth_denied: return "auth_denied";
+        case Cause::auth_failed: return "auth_failed";
     }
     return "unknown";
 }
 
 bool is_upstream(Cause cause) {
     return (cause >= Cause::connect_refused && cause <= Cause::upstream_idle) || cause == Cause::upstream_tls;
+}
+
+std::string_view name(AuthVerdict verdict) {
+    switch (verdict) {
+        case AuthVerdict::allowed: return "allowed";
+        case AuthVerdict::denied: return "denied";
+        case AuthVerdict::failed: return "failed";
+        case AuthVerdict::bypassed: return "bypassed";
+        case AuthVerdict::dropped: return "dropped";
+    }
+    return "unknown";
 }
 
 std::string_view name(Spoken spoken) {

@@ -46,8 +46,10 @@ enum class Cause : std::uint8_t {
     fault_injected,  ///< ours: the route's fault; its status
     tunnel_idle,     ///< nobody's: a tunnel without a byte either way was closed
     upstream_tls,    ///< the upstream's: the TLS handshake with it failed, or its certificate is not right; 502
+    auth_denied,     ///< the client's: the route's auth server said no; its answer
+    auth_failed,     ///< ours: the route's auth server gave no answer, or one that says nothing; 503
 };
-inline constexpr std::size_t cause_count = 27;
+inline constexpr std::size_t cause_count = 29;
 [[nodiscard]] std::string_view name(Cause cause);
 /// True for causes that an endpoint answers for (these count against its passive health).
 [[nodiscard]] bool is_upstream(Cause cause);
@@ -65,6 +67,27 @@ struct Attempt {
 
 /// At most this many attempts per request, whatever the config says: bounds the record and the retry amplification.
 inline constexpr std::size_t max_attempts = 4;
+
+/// What came of asking the server that a route has asked before a request goes on.
+enum class AuthVerdict : std::uint8_t {
+    allowed,   ///< 2xx
+    denied,    ///< 3xx or 4xx: the client got that answer
+    failed,    ///< anything else, or no answer: the client got 503
+    bypassed,  ///< the same, and the route lets requests go on then
+    dropped,   ///< the request ended while it was asked: client gone, total timeout, shutdown
+};
+inline constexpr std::size_t auth_verdict_count = 5;
+[[nodiscard]] std::string_view name(AuthVerdict verdict);
+
+struct AuthOutcome {
+    AuthVerdict verdict = AuthVerdict::dropped;
+    Cause cause = Cause::none;  ///< why there was no answer; none = there was one
+    std::uint8_t attempt_count = 0;
+    std::array<Attempt, max_attempts> attempt{};  ///< at the auth server's pool
+    Duration took{};
+    std::string_view pool, endpoint;  ///< names; of the last attempt
+    [[nodiscard]] std::span<const Attempt> attempts() const { return {attempt.data(), attempt_count}; }
+};
 
 /// What was spoken with the client.
 enum class Spoken : std::uint8_t { http1, http2, tcp };
@@ -103,6 +126,7 @@ struct Outcome {
     Spoken spoken = Spoken::http1;
     bool tunnel = false;  ///< it became a tunnel (101, CONNECT, TCP): total is the tunnel's life
     Trace trace;
+    const AuthOutcome* auth = nullptr;  ///< null = the route asks nobody
     std::string_view method, host, path, client, request_id, listener;
 
     [[nodiscard]] std::span<const Attempt> attempts() const { return {attempt.data(), attempt_count}; }

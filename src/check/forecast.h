@@ -120,8 +120,8 @@ struct Forecast {
 };
 
 /// Arithmetic: route mix of the recording (equal mix of the routes if there is none) x long-run shares of the policy
-/// x peak rate; endpoints that are out get nothing; copies that a mirror sends count as load of the pool that gets
-/// them, so shares may add up to more than 1. Recorded requests have no headers, no query and no listener: they are
+/// x peak rate; endpoints that are out get nothing; copies that a mirror sends and questions to auth servers count as
+/// load of the pool that gets them, so shares may add up to more than 1. Recorded requests have no headers, no query and no listener: they are
 /// taken to have come in at the first listener with TLS, else the first. O(mix + endpoints).
 [[nodiscard]] Forecast project(const config::Config& before, const config::Config& after, const LiveState& live);
 

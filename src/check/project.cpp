@@ -24,7 +24,7 @@ struct Side {
     std::shared_ptr<const snapshot::Snapshot> snapshot;
     std::string listener;                     ///< where recorded requests are taken to have come in
     std::map<Part, double> asked;             ///< of all requests, by whom they are for
-    std::map<Part, double> copied;            ///< by mirrors, besides
+    std::map<Part, double> copied;            ///< by mirrors and for auth servers, besides
     std::vector<std::vector<double>> shares;  ///< by pool, by member: of all requests, copies included
     double no_endpoint = 0;
 };
@@ -60,6 +60,7 @@ void send(Side& side, const snapshot::Route& route, double fraction) {
         side.asked[{target.pool.value, target.subset.get()}] += fraction * (target.upto - from);
         from = target.upto;
     }
+    if (const auto& auth = route.actions->auth) side.copied[{auth->pool.value, nullptr}] += fraction;
     if (const auto& mirror = route.actions->mirror) {
         side.copied[{mirror->pool.value, nullptr}] += fraction * mirror->share;
     }

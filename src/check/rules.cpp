@@ -52,9 +52,11 @@ std::vector<RuleSummary> rules() {
     const auto add = [&](std::span<const RuleSummary> codes) { out.insert(out.end(), codes.begin(), codes.end()); };
     for (const StaticRule& rule : static_rules()) add(rule.codes);
     for (const StaticRule& rule : action_rules()) add(rule.codes);
+    for (const StaticRule& rule : auth_rules()) add(rule.codes);
     for (const TlsRule& rule : tls_rules()) add(rule.codes);
     for (const ChangeRule& rule : tls_change_rules()) add(rule.codes);
     for (const ChangeRule& rule : access_change_rules()) add(rule.codes);
+    for (const ChangeRule& rule : auth_change_rules()) add(rule.codes);
     for (const ChangeRule& rule : pool_change_rules()) add(rule.codes);
     for (const ChangeRule& rule : setting_change_rules()) add(rule.codes);
     add(forecast_codes());
@@ -74,6 +76,7 @@ Findings check_config(const config::Document& document, const LiveState& live) {
     Findings findings;
     for (const StaticRule& rule : static_rules()) rule.run(document, findings);
     for (const StaticRule& rule : action_rules()) rule.run(document, findings);
+    for (const StaticRule& rule : auth_rules()) rule.run(document, findings);
     for (const TlsRule& rule : tls_rules()) rule.run(document, live, findings);
     return findings;
 }
@@ -87,6 +90,7 @@ Findings check_change(const config::Config& before, const config::Document& afte
     for (const ChangeRule& rule : pool_change_rules()) rule.run(change, findings);
     for (const ChangeRule& rule : setting_change_rules()) rule.run(change, findings);
     for (const ChangeRule& rule : access_change_rules()) rule.run(change, findings);
+    for (const ChangeRule& rule : auth_change_rules()) rule.run(change, findings);
     for (const ChangeRule& rule : tls_change_rules()) rule.run(change, findings);
     return findings;
 }

@@ -38,10 +38,12 @@ struct ChangeRule {
 
 [[nodiscard]] std::span<const StaticRule> static_rules();
 [[nodiscard]] std::span<const StaticRule> action_rules();  ///< what routes do, subsets, levels, faults, trust
+[[nodiscard]] std::span<const StaticRule> auth_rules();    ///< who is asked whether a request may pass
 [[nodiscard]] std::span<const TlsRule> tls_rules();
 [[nodiscard]] std::span<const ChangeRule> pool_change_rules();  ///< endpoints, weights, capacity
 [[nodiscard]] std::span<const ChangeRule> tls_change_rules();
 [[nodiscard]] std::span<const ChangeRule> access_change_rules();   ///< whom we believe, stickiness, rates
+[[nodiscard]] std::span<const ChangeRule> auth_change_rules();     ///< who may pass
 [[nodiscard]] std::span<const ChangeRule> setting_change_rules();  ///< routes, timeouts, retries, health, limits
 
 [[nodiscard]] std::span<const RuleSummary> forecast_codes();  ///< of judge_forecast

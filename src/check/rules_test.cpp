@@ -61,6 +61,14 @@ void labelled(Config& c) {
     for (std::size_t i = 0; i < 10; ++i) web(c).endpoints[i].labels = {{"version", i < 9 ? "v1" : "v2"}};
 }
 
+/// The last route asks pool "auth".
+void asking(Config& c) {
+    c.pools.push_back(pool("auth", 4, 500, 9401));
+    c.routes.back().auth.emplace();
+    c.routes.back().auth->pool = "auth";
+    c.routes.back().auth->upstream_headers = {"X-User"};
+}
+
 // ---- rules on a config alone ---------------------------------------------------------------------------------------
 
 class StaticRules : public testing::TestWithParam<Case> {};
@@ -216,6 +224,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MirrorToItself", "P417-mirror-to-itself", [](Config& c) { c.pools.push_back(pool("copy", 2, 200, 9301)); },
              [](Config& c) { c.routes[0].mirror = config::Mirror{"web", 1}; },
              [](Config& c) { c.routes[0].mirror = config::Mirror{"copy", 1}; }},
+        Case{"AuthFailsOpen", "P422-auth-fails-open", asking,
+             [](Config& c) { c.routes[0].auth->on_failure = config::OnFailure::allow; }, nothing},
+        Case{"AuthTimeout", "P409-auth-timeout", asking, [](Config& c) { c.routes[0].auth->timeout = 15s; },
+             [](Config& c) { c.routes[0].auth->timeout = 14s; }},
+        Case{"AuthTimeoutOfRoute", "P409-auth-timeout", asking, [](Config& c) { c.routes[0].timeout = 1s; },
+             [](Config& c) { c.routes[0].timeout = 2s; }},
+        Case{"ForgeableHeader", "P422-forgeable-header", asking,
+             [](Config& c) { c.routes.insert(c.routes.begin(), route("open", "/open", "web")); },
+             [](Config& c) {
+                 c.routes.insert(c.routes.begin(), route("open", "/open", "web"));
+                 c.routes[0].request_headers.remove = {"x-user"};
+             }},
+        Case{"ForgeableElsewhere", "P422-forgeable-header", asking,
+             [](Config& c) { c.routes.insert(c.routes.begin(), route("open", "/open", "web")); },
+             [](Config& c) { c.routes.insert(c.routes.begin(), route("open", "/open", "auth")); }},
+        Case{"UnusedByAuth", "P406-unused-pool", asking, [](Config& c) { c.routes[0].auth.reset(); }, nothing},
         Case{"TrustsAnybody", "P421-trusts-anybody", nothing,
              [](Config& c) { c.listeners[0].trusted_proxies = {"0.0.0.0/0"}; },
              [](Config& c) { c.listeners[0].trusted_proxies = {"10.0.0.0/8"}; }},
@@ -372,6 +396,42 @@ INSTANTIATE_TEST_SUITE_P(
              [](Config& c) { c.routes[0].rate_limits = {{config::RateKey::client, "", 1, 1}}; }},
         Case{"PoolLimit", "P416-pool-limit-below-need", nothing, [](Config& c) { web(c).limits.max_in_flight = 40; },
              [](Config& c) { web(c).limits.max_in_flight = 100; }},
+        Case{"AuthRemoved", "P422-opened", asking, [](Config& c) { c.routes[0].auth.reset(); },
+             [](Config& c) { c.routes[0].auth->path = "/verify"; }},
+        Case{"AuthRemovedWithoutTraffic", "P422-opened", asking, [](Config& c) { c.routes[0].auth.reset(); },
+             [](Config& c) { c.routes[0].auth->timeout = 2s; }, no_data},
+        Case{"AnotherRouteTakesIt", "P422-opened", asking,
+             [](Config& c) { c.routes.insert(c.routes.begin(), route("open", "/open", "web")); },
+             [](Config& c) {
+                 c.routes.insert(c.routes.begin(), route("open", "/open", "web"));
+                 c.routes[0].auth = c.routes[1].auth;
+             },
+             no_data},
+        Case{"ProtectedRouteRemoved", "P422-opened",
+             [](Config& c) {
+                 c.routes.insert(c.routes.begin(), route("admin", "/admin", "web"));
+                 c.pools.push_back(pool("auth", 4, 500, 9401));
+                 c.routes[0].auth.emplace();
+                 c.routes[0].auth->pool = "auth";
+             },
+             [](Config& c) { c.routes.erase(c.routes.begin()); },
+             [](Config& c) {
+                 c.routes[0].name = "renamed";
+                 c.routes[0].pool.clear();
+                 c.routes[0].auth.reset();
+                 c.routes[0].redirect.emplace();
+                 c.routes[0].redirect->host = "elsewhere.example";
+             },
+             no_data},
+        Case{"ProtectedRouteNarrowed", "P422-opened",
+             [](Config& c) {
+                 c.routes.insert(c.routes.begin(), route("admin", "/admin", "web"));
+                 c.pools.push_back(pool("auth", 4, 500, 9401));
+                 c.routes[0].auth.emplace();
+                 c.routes[0].auth->pool = "auth";
+             },
+             [](Config& c) { c.routes[0].match.methods = {"POST"}; }, [](Config& c) { c.routes[0].name = "renamed"; },
+             no_data},
         Case{"TrustMore", "P421-trust-changed", [](Config& c) { c.listeners[0].trusted_proxies = {"10.0.0.0/8"}; },
              [](Config& c) { c.listeners[0].trusted_proxies.push_back("192.168.0.0/16"); },
              [](Config& c) { c.listeners[0].idle_timeout = 50s; }},
@@ -565,6 +625,24 @@ TEST(Project, MirroredCopiesAreLoad) {
     EXPECT_NEAR(share_of(f, "web"), 1, 1e-9);
     EXPECT_NEAR(share_of(f, "copy"), 1, 1e-9);
     EXPECT_NE(find(judge_forecast(f, after.guard), "P401-overload"), nullptr) << "1200/s of copies, 4 x 200 carried";
+}
+
+TEST(Project, QuestionsToAnAuthServerAreLoad) {
+    const Forecast f = project(b10(), changed(b10(), asking), live());
+    EXPECT_NEAR(share_of(f, "web"), 1, 1e-9);
+    EXPECT_NEAR(share_of(f, "auth"), 1, 1e-9);
+}
+
+TEST(Opened, SaysWhatWasAskedAndHowMuchOfTheTraffic) {
+    const Config before = changed(b10(), asking);
+    const Findings found =
+        check_change(before, document(changed(before, [](Config& c) { c.routes[0].auth.reset(); })), live());
+    const Finding* f = find(found, "P422-opened");
+    ASSERT_NE(f, nullptr) << all_text(found);
+    EXPECT_EQ(f->severity, Severity::error);
+    EXPECT_TRUE(f->message.contains("pool auth was asked")) << f->message;
+    EXPECT_TRUE(f->message.contains("100.0% of recorded requests")) << f->message;
+    EXPECT_TRUE(f->remedy.contains("keep `auth`")) << f->remedy;
 }
 
 TEST(Project, RoutesThatAnswerThemselvesAskNobody) {

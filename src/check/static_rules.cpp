@@ -58,6 +58,7 @@ void unused_pools(const Document& document, Findings& findings) {
         used.insert(route.pool);
         for (const auto& target : route.split) used.insert(target.pool);
         if (route.mirror) used.insert(route.mirror->pool);
+        if (route.auth) used.insert(route.auth->pool);
     }
     for (const auto& listener : document.config.listeners) {
         for (const auto& route : listener.tcp) used.insert(route.pool);

@@ -12,7 +12,7 @@ listeners:
   plain: {address: 0.0.0.0:8080}
   internal: {address: 127.0.0.1:8081}
 routes:
-  - {name: docs, match: {host: docs.example.com}, pool: web}
+  - {name: docs, match: {host: docs.example.com}, pool: web, auth: {pool: beta, path: /may, upstream_headers: [X-Who]}}
   - {name: internal, match: {listeners: [internal]}, pool: web}
   - {name: beta, match: {path_prefix: /api, headers: [{name: X-Beta, exact: "1"}]}, pool: beta}
   - name: api
@@ -85,6 +85,13 @@ TEST(Explain, HealthSaysWhoIsOut) {
     EXPECT_NE(said.find("  w2       -  127.0.0.1:9002  down by its health check"), std::string::npos) << said;
     const std::string panic = told("http://x:8080/api", {"X-Beta: 1"}, &health);
     EXPECT_NE(panic.find("used in panic"), std::string::npos) << panic;
+}
+
+TEST(Explain, WhoIsAskedFirst) {
+    const std::string said = told("http://docs.example.com:8080/");
+    EXPECT_NE(said.find("auth: pool beta is asked first, GET /may, within 1s; without an answer 503"), std::string::npos)
+        << said;
+    EXPECT_NE(said.find("auth: it alone says x-who; the client's are removed"), std::string::npos) << said;
 }
 
 TEST(Explain, RedirectRespondAndNothing) {

@@ -170,6 +170,22 @@ struct Mirror {
     friend bool operator==(const Mirror&, const Mirror&) = default;
 };
 
+/// What becomes of a request whose auth server gives no answer.
+enum class OnFailure : std::uint8_t { deny, allow };
+
+/// A server that is asked whether a request may go on, before it does.
+struct Auth {
+    std::string pool;
+    std::string path;       ///< that is asked for, with a query if need be; empty = as the client asked
+    std::string host;       ///< Host that is asked for; empty = as the client asked
+    Duration timeout = 1s;  ///< for its whole answer, over all attempts
+    std::vector<std::string> request_headers;   ///< of the client's, sent to it; none = all but those of the body
+    std::vector<std::string> upstream_headers;  ///< of a 2xx, put into the request in place of the client's own
+    std::vector<std::string> client_headers;    ///< of a 2xx, put into the answer to the client
+    OnFailure on_failure = OnFailure::deny;
+    friend bool operator==(const Auth&, const Auth&) = default;
+};
+
 /// Trouble on purpose.
 struct Fault {
     Duration delay{};
@@ -208,6 +224,7 @@ struct Route {
     HeaderEdit request_headers{};
     HeaderEdit response_headers{};
     std::vector<ErrorPage> error_pages{};
+    std::optional<Auth> auth{};
     std::optional<Mirror> mirror{};
     std::optional<Fault> fault{};
     std::vector<RateLimit> rate_limits{};

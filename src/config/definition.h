@@ -30,6 +30,7 @@ enum class As : std::uint8_t {
     item_name,     ///< as name, and '.', ':', '/', '[', ']'
     host,          ///< a host name without port
     path,          ///< begins with '/'
+    target,        ///< the same, and a query if need be
     file,          ///< a file name, "-" or empty
     http_url,      ///< http://host:port/path
     address,       ///< "127.0.0.1:8080"; the port may be 0
@@ -73,6 +74,7 @@ PLIMSOLL_WORDS(Protocol, {"http", "tcp"});
 PLIMSOLL_WORDS(EarlyHints, {"http2", "all", "off"});
 PLIMSOLL_WORDS(Trailers, {"drop", "pass"});
 PLIMSOLL_WORDS(RateKey, {"client", "header", "route"});
+PLIMSOLL_WORDS(OnFailure, {"deny", "allow"});
 PLIMSOLL_WORDS(HashBy, {"client", "header", "cookie", "path"});
 PLIMSOLL_WORDS(CheckType, {"http", "tcp", "grpc"});
 PLIMSOLL_WORDS(PoolProtocol, {"http1", "http2"});
@@ -229,6 +231,23 @@ void describe(V& v, T& t) {
     v.leaf("share", t.share, {.as = As::fraction, .max = 1}, "Of the route's requests.");
 }
 
+template <class V, Of<Auth> T>
+void describe(V& v, T& t) {
+    v.leaf("pool", t.pool, {.as = As::name, .required = true},
+           "Who is asked, by a GET without a body. 2xx: the request goes on. 3xx, 4xx: the client gets that answer.");
+    v.leaf("path", t.path, {.as = As::target, .default_text = "as the client asked"},
+           "Path, and query if need be, that it is asked for.");
+    v.leaf("host", t.host, {.as = As::host_port, .default_text = "as the client asked"}, "Host that it is asked for.");
+    v.leaf("timeout", t.timeout, {.min = 0.001, .max = hour_s}, "Until its answer is whole, over all attempts.");
+    v.leaf("request_headers", t.request_headers, {.as = As::header_name},
+           "Which of the client's headers it is sent; none = all but those about the body, ranges and conditions.");
+    v.leaf("upstream_headers", t.upstream_headers, {.as = As::header_name},
+           "Headers of a 2xx that the endpoint is sent. What the client sent under these names is always removed.");
+    v.leaf("client_headers", t.client_headers, {.as = As::header_name},
+           "Headers of a 2xx that are put into the answer to the client, such as Set-Cookie.");
+    v.leaf("on_failure", t.on_failure, {}, "Without an answer, or with 5xx. deny: 503; allow: the request goes on.");
+}
+
 template <class V, Of<Fault> T>
 void describe(V& v, T& t) {
     v.leaf("delay", t.delay, {.max = hour_s}, "How long a request is held.");
@@ -258,6 +277,7 @@ void describe(V& v, T& t) {
     v.object("request_headers", t.request_headers, "Changes to what the server gets.");
     v.object("response_headers", t.response_headers, "Changes to what the client gets.");
     v.list("error_pages", t.error_pages, {}, "Pages for this route, before those of the whole server.");
+    v.object_or_off("auth", t.auth, "A server that is asked first whether a request may go on.");
     v.object_or_off("mirror", t.mirror, "A copy of each request to another pool.");
     v.object_or_off("fault", t.fault, "Trouble on purpose, to see who copes.");
     v.list("rate_limits", t.rate_limits, {}, "Each must let the request through; 429 otherwise.");

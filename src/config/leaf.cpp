@@ -129,6 +129,14 @@ std::string text_problem(const Rule& rule, std::string_view value) {
             if (value.contains('?') || value.contains('#')) return "a path ends before '?' and '#'";
             if (value.size() > 2048 || !all(printable)) return "a path is at most 2048 characters without spaces";
             return {};
+        case As::target: {
+            const std::string_view path = value.substr(0, value.find('?'));
+            if (!path.starts_with('/')) return "a path begins with '/'";
+            if (value.contains('#')) return "what follows '#' is never sent";
+            const auto ascii = [](char c) { return c > ' ' && c < 0x7f; };
+            if (value.size() > 2048 || !all(ascii)) return "at most 2048 ASCII characters without spaces";
+            return {};
+        }
         case As::file:
             if (value.size() > 4096 || value.contains('\0')) return "a file name is at most 4096 characters";
             return {};

@@ -40,13 +40,17 @@ auto maybe(F make) -> std::optional<decltype(make())> {
     return std::nullopt;
 }
 std::string one_line() {
-    return from<std::string>({"a", "null", "a: b", "# no", "'q'", "\"dq\"", "tab\tin", "\\", "- x", "{a}", "ü€𝄞", "x, y"});
+    return from<std::string>(
+        {"a", "null", "a: b", "# no", "'q'", "\"dq\"", "tab\tin", "\\", "- x", "{a}", "ü€𝄞", "x, y"});
 }
-std::string any_regex() { return from<std::string>({"a+", "/v[0-9]+/.*", "(?i)x|y", "\\d{3}", "[^\"]*", "^$", "a: #b"}); }
+std::string any_regex() {
+    return from<std::string>({"a+", "/v[0-9]+/.*", "(?i)x|y", "\\d{3}", "[^\"]*", "^$", "a: #b"});
+}
 std::string any_secret() { return from<std::string>({"0123456789abcdef", "a: b # c \"d\" 'e' f"}); }
 std::string any_file() { return from<std::string>({"/etc/x.pem", "a b.pem", "C:", "~"}); }
 std::vector<std::string> any_networks() {
-    return from<std::vector<std::string>>({{}, {"10.0.0.0/8"}, {"0.0.0.0/0", "::/0"}, {"2001:db8::/32", "127.0.0.1/32"}});
+    return from<std::vector<std::string>>(
+        {{}, {"10.0.0.0/8"}, {"0.0.0.0/0", "::/0"}, {"2001:db8::/32", "127.0.0.1/32"}});
 }
 std::map<std::string, std::string> any_fields() {
     return from<std::map<std::string, std::string>>({{}, {{"X-A", one_line()}, {"x.b'", ""}}, {{"*", one_line()}}});
@@ -144,8 +148,9 @@ Pool any_pool(const Config& c, int i) {
     if (any_bool()) p.timeouts = {};
     p.retry = {any_count(5), from<std::vector<std::string>>({{}, {"reset"}, {"timeout", "status_5xx"}}), any_fraction(),
                any_fraction(), any_bool()};
-    p.ejection = {any_bool(), any_count(50),   3s,           any_fraction(), any_bool(),
-                  1.5,        any_count(1000), 1 + any_count(20), any_duration() % 3000s + 100ms};
+    p.ejection = {any_bool(),      any_count(50),     3s,
+                  any_fraction(),  any_bool(),        1.5,
+                  any_count(1000), 1 + any_count(20), any_duration() % 3000s + 100ms};
     if (any_bool()) p.limits = any_limits();
     p.tls = maybe([&] { return any_pool_tls(c); });
     p.proxy_protocol = from<ProxyProtocol>({ProxyProtocol::off, ProxyProtocol::v1, ProxyProtocol::v2});
@@ -175,6 +180,16 @@ std::vector<FieldMatch> any_conditions(bool header) {
 Match any_match(const Config& c, int i) {
     Match m;
     if (any_bool()) m.host = from<std::string>({"", "*."}) + "h" + std::to_string(i) + ".Example";
+    r.auth = maybe([&] {
+        return Auth{from(c.pools).name,
+                    from<std::string>({"", "/verify", "/verify?rd=https://in.example/"}),
+                    from<std::string>({"", "auth.example:8443"}),
+                    1ms + any_duration() % 3600s,
+                    from<std::vector<std::string>>({{}, {"Authorization", "Cookie"}}),
+                    from<std::vector<std::string>>({{}, {"X-User"}}),
+                    from<std::vector<std::string>>({{}, {"Set-Cookie"}}),
+                    from<OnFailure>({OnFailure::deny, OnFailure::allow})};
+    });
     const int kind = *rc::gen::inRange(0, 4);
     if (kind == 1) m.path = "/exact,{x}";
     if (kind == 2) m.path_prefix = "/p{" + std::to_string(i) + "},:x";
@@ -266,8 +281,10 @@ Listener any_listener(const Config& c, int i) {
     l.address = {from<std::string>({"0.0.0.0", "::"}), static_cast<std::uint16_t>(8000 + i)};
     l.http2 = any_bool();
     if (!c.certificates.empty() && any_bool()) {
-        l.tls = ListenerTls{{c.certificates[0].name}, from<TlsVersion>({TlsVersion::tls12, TlsVersion::tls13}),
-                            ClientAuth::none,          "",
+        l.tls = ListenerTls{{c.certificates[0].name},
+                            from<TlsVersion>({TlsVersion::tls12, TlsVersion::tls13}),
+                            ClientAuth::none,
+                            "",
                             any_bool()};
         if (any_bool()) {
             l.tls->client_auth = from<ClientAuth>({ClientAuth::optional, ClientAuth::required});
@@ -502,8 +519,8 @@ TEST(Schema, SaysWhatTheParserEnforces) {
     EXPECT_EQ(schema["required"], (nlohmann::json{"listeners", "pools"}));
     const auto& pool = schema["properties"]["pools"]["additionalProperties"];
     EXPECT_EQ(pool["properties"]["policy"]["enum"],
-              (nlohmann::json{"round_robin", "least_request", "peak_ewma", "prequal", "maglev", "ring_hash", "rendezvous",
-                              "random"}));
+              (nlohmann::json{"round_robin", "least_request", "peak_ewma", "prequal", "maglev", "ring_hash",
+                              "rendezvous", "random"}));
     EXPECT_EQ(pool["properties"]["policy"]["default"], "least_request");
     EXPECT_EQ(pool["properties"]["endpoints"]["items"]["required"], nlohmann::json{"address"});
     EXPECT_EQ(pool["properties"]["timeouts"]["properties"]["per_try"]["default"], "5s");

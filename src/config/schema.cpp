@@ -68,6 +68,7 @@ Json leaf_schema(const std::string&, const Rule& rule) {
         case As::header_value: out["pattern"] = R"(^[^\x00-\x08\x0a-\x1f\x7f]*$)"; break;
         case As::regex: out["format"] = "regex"; break;
         case As::path: out["pattern"] = "^/[^?#\\s]*$"; break;
+        case As::target: out["pattern"] = "^/[^#\\s]*$"; break;
         case As::http_url: out["pattern"] = "^http://"; break;
         default: break;
     }
@@ -217,6 +218,7 @@ std::string written(const std::string&, const Rule& rule) {
         case As::header_value: return "text of one line";
         case As::regex: return "RE2";
         case As::path: return "path";
+        case As::target: return "path, with a query if need be";
         case As::file: return "file name";
         case As::http_url: return "URL";
         default: return "text";

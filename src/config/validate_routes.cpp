@@ -223,6 +223,22 @@ void header_edit(const Examined& x, const HeaderEdit& edit, std::string_view key
     for (const auto& [name, value] : edit.add) look(name, "add." + name);
 }
 
+void auth(const Examined& x) {
+    const Auth& a = *x.route.auth;
+    x.report.pool(x.names, a.pool, x.path + ".auth.pool");
+    const auto look = [&](const std::vector<std::string>& names, std::string_view key) {
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            if (std::ranges::find(framing, lower(names[i])) == framing.end()) continue;
+            x.error("P212-header", fmt::format("auth.{}[{}]", key, i),
+                    fmt::format("{} belongs to one connection or message and cannot be taken over", names[i]),
+                    lower(names[i]) == "host" ? "auth.host and X-Forwarded-Host are for that" : "leave it out");
+        }
+    };
+    look(a.request_headers, "request_headers");
+    look(a.upstream_headers, "upstream_headers");
+    look(a.client_headers, "client_headers");
+}
+
 void rate_limits(const Examined& x) {
     for (std::size_t i = 0; i < x.route.rate_limits.size(); ++i) {
         const RateLimit& limit = x.route.rate_limits[i];
@@ -258,6 +274,7 @@ void examine(const Examined& x) {
     header_edit(x, r.response_headers, "response_headers");
     validate_error_pages(r.error_pages, x.path + ".error_pages", x.report);
     if (r.mirror) x.report.pool(x.names, r.mirror->pool, x.path + ".mirror.pool");
+    if (r.auth) auth(x);
     rate_limits(x);
     upgrades(x);
 }

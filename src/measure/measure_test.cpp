@@ -255,6 +255,29 @@ TEST(Fold, CountsCausesAndProtocolsOfRequestsAndAttempts) {
     EXPECT_EQ(tally.spoken, (std::array<std::uint64_t, 3>{1, 1, 0}));
 }
 
+TEST(Fold, AskingIsAttemptsAtTheAuthServerAndNoDecision) {
+    Tally tally;
+    AuthOutcome auth{.verdict = AuthVerdict::denied, .attempt_count = 2};
+    auth.attempt[0] = {.endpoint = {1}, .cause = Cause::connect_refused};
+    auth.attempt[1] = {.endpoint = {2}, .status = 401};
+    Outcome outcome{.route = {0}, .status = 401, .cause = Cause::auth_denied};
+    outcome.auth = &auth;
+    fold(tally, outcome);
+    const ArmTally& arm = tally.arms[0];
+    ASSERT_EQ(arm.endpoints.size(), 3u);
+    EXPECT_EQ(arm.endpoints[1].connect_failures, 1u);
+    EXPECT_EQ(arm.endpoints[2].attempts, 1u);
+    EXPECT_EQ(arm.endpoints[2].failures(), 0u);
+    EXPECT_EQ(arm.endpoints[1].picks + arm.endpoints[2].picks, 0u);
+    EXPECT_EQ(arm.routes[0].status_4xx, 1u);
+    EXPECT_EQ(arm.routes[0].failed + arm.routes[0].retried, 0u);
+    EXPECT_EQ(tally.auth[static_cast<std::size_t>(AuthVerdict::denied)], 1u);
+    EXPECT_EQ(tally.causes[static_cast<std::size_t>(Cause::auth_denied)], 1u);
+    Tally more = tally;
+    more += tally;
+    EXPECT_EQ(more.auth[static_cast<std::size_t>(AuthVerdict::denied)], 2u);
+}
+
 TEST(Tally, GaugesOfTheWholeServerAddOverWorkersAndAreReplacedOverTime) {
     Tally one, other;
     one.queue_waiting = 2, one.tunnels = 1, one.mirrors = 4, one.http2_clients.floods[3] = 1;

@@ -180,6 +180,7 @@ Tally& Tally::operator+=(const Tally& other) {
     add_each(spoken, other.spoken);
     add_each(causes, other.causes);
     add_each(attempt_causes, other.attempt_causes);
+    add_each(auth, other.auth);
     http2_clients += other.http2_clients;
     http2_upstream += other.http2_upstream;
     queue_waiting += other.queue_waiting;
@@ -187,6 +188,19 @@ Tally& Tally::operator+=(const Tally& other) {
     mirrors += other.mirrors;
     return *this;
 }
+
+namespace {
+
+/// Attempts at an auth server are attempts at its endpoints, but no decisions about where requests go: `picks` stays.
+void fold_auth(Tally& tally, ArmTally& arm, const AuthOutcome& auth) {
+    ++tally.auth[static_cast<std::size_t>(auth.verdict)];
+    for (const Attempt& attempt : auth.attempts()) {
+        ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];
+        fold_attempt(arm.endpoints[attempt.endpoint.value], attempt);
+    }
+}
+
+}  // namespace
 
 void fold(Tally& tally, const Outcome& outcome) {
     ArmTally& arm = tally.arms[static_cast<std::size_t>(outcome.arm)];
@@ -206,6 +220,7 @@ void fold(Tally& tally, const Outcome& outcome) {
     if (outcome.attempt_count > 1) ++route.retried;
     if (outcome.cause == Cause::client_closed || outcome.cause == Cause::client_timeout) ++route.client_gone;
     if (outcome.status != 0) route.total.add(outcome.first_byte);
+    if (outcome.auth != nullptr) fold_auth(tally, arm, *outcome.auth);
     bool first = true;
     for (const Attempt& attempt : outcome.attempts()) {
         ++tally.attempt_causes[static_cast<std::size_t>(attempt.cause)];

@@ -120,6 +120,7 @@ struct Tally {
     std::array<std::uint64_t, 3> spoken{};                    ///< requests by Spoken
     std::array<std::uint64_t, cause_count> causes{};          ///< requests by what ended them
     std::array<std::uint64_t, cause_count> attempt_causes{};  ///< attempts by what ended them
+    std::array<std::uint64_t, auth_verdict_count> auth{};     ///< requests that had to be authorised, by AuthVerdict
     Http2Tally http2_clients, http2_upstream;
     std::uint64_t queue_waiting = 0;        ///< requests in the pools' lines at hand-over: a gauge
     std::uint64_t tunnels = 0;              ///< open at hand-over: a gauge

@@ -77,6 +77,21 @@ void append_attempts(std::string& out, const Outcome& outcome, const Served& ser
     out += ']';
 }
 
+void append_auth(std::string& out, const AuthOutcome& auth) {
+    out.append(",\"auth\":{\"verdict\":\"").append(name(auth.verdict)).append("\",\"status\":");
+    append_number(out, auth.attempt_count == 0 ? 0u : auth.attempts().back().status);
+    out.append(",\"cause\":\"").append(name(auth.cause)).append("\"");
+    key(out, "pool");
+    append_json_string(out, auth.pool);
+    key(out, "endpoint");
+    append_json_string(out, auth.endpoint);
+    key(out, "attempts");
+    append_number(out, auth.attempt_count);
+    key(out, "us");
+    append_us(out, auth.took);
+    out += '}';
+}
+
 }  // namespace
 
 std::string_view Served::endpoint_text(EndpointId id) const {
@@ -146,6 +161,7 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
         append_hex(out, outcome.trace.trace_id);
         out += '"';
     }
+    if (outcome.auth != nullptr) append_auth(out, *outcome.auth);
     key(out, "attempts");
     append_attempts(out, outcome, served);
     out.append("}\n");

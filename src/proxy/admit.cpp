@@ -1,5 +1,5 @@
 // What a request must pass before an endpoint is chosen for it: its first bytes, a route, tunnels that are allowed,
-// rate limits, faults on purpose; and answers that a route gives by itself.
+// rate limits, the route's auth server, faults on purpose; and answers that a route gives by itself.
 #include <algorithm>
 
 #include "base/hash.h"
@@ -68,6 +68,7 @@ Task<Cause> Exchange::admit() {
     if (const Cause cause = find_route(); cause != Cause::none) co_return cause;
     if (const Cause cause = check_protocol(); cause != Cause::none) co_return cause;
     if (const Cause cause = check_rate(); cause != Cause::none) co_return cause;
+    if (const Cause cause = co_await authorise(); cause != Cause::none) co_return cause;
     if (const Cause cause = co_await inject_fault(); cause != Cause::none) co_return cause;
     if (route_->targets.empty()) co_return answer_of_route();
     if (const Cause cause = rewrite(); cause != Cause::none) co_return cause;

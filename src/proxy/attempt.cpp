@@ -1,6 +1,7 @@
 // One attempt of an exchange: a connection, the request on it, the head of the answer.
 #include <algorithm>
 
+#include "proxy/destination.h"
 #include "proxy/exchange.h"
 #include "proxy/grpc_timeout.h"
 #include "proxy/raw_client_stream.h"
@@ -115,20 +116,7 @@ Task<Cause> Exchange::connect(bool fresh) {
         own_.reason = "the pool's certificates are not loaded";
         co_return Cause::upstream_tls;
     }
-    Destination to{.endpoint = attempt.endpoint,
-                   .address = made.addresses[chosen_.value],
-                   .limits = pool_->limits,
-                   .max_connections = pool_->part.max_connections_per_endpoint,
-                   .http2 = pool_->protocol == config::PoolProtocol::http2,
-                   .tls = made.tls,
-                   .server_name = {},
-                   .proxy_protocol = pool_->proxy_protocol,
-                   .client = client_.peer,
-                   .local = client_.local};
-    if (pool_->tls) {
-        const std::string& own_name = pool_->tls->server_name;
-        to.server_name = own_name.empty() ? std::string(without_port(head_.authority())) : own_name;
-    }
+    Destination to = destination(*pool_, made, chosen_, head_.authority(), client_);
     const Instant start = core_.now();
     const Deadline own = Deadline::after(start, pool_->timeouts.connect);
     const Deadline deadline = async::earlier(own, total_deadline());
@@ -157,16 +145,9 @@ Task<Cause> Exchange::connect(bool fresh) {
     if (down_.gone()) co_return Cause::client_closed;
     if (done) co_return Cause::none;
     attempt.connect = core_.now() - start;
-    switch (done.error().code) {
-        case Code::refused: co_return Cause::connect_refused;
-        case Code::limit:  // ours, not the endpoint's: nobody is ejected for it
-            own_.reason = "no descriptor, port or connection is left to reach the server with";
-            co_return Cause::limited;
-        case Code::timeout: co_return own.passed(core_.now()) ? Cause::connect_timeout : Cause::total_timeout;
-        case Code::protocol:
-        case Code::invalid: co_return pool_->tls ? Cause::upstream_tls : Cause::connect_failed;
-        default: co_return Cause::connect_failed;
-    }
+    const Cause cause = connect_cause(done.error(), pool_->tls.has_value(), own.passed(core_.now()));
+    if (cause == Cause::limited) own_.reason = "no descriptor, port or connection is left to reach the server with";
+    co_return cause;
 }
 
 /// `sent`: the trace as the endpoint is to see it; none if that is not ours to say.
@@ -201,6 +182,7 @@ void Exchange::draft_request(http::Draft& draft, std::string_view fallback_host,
         draft.set("grpc-timeout", draft.keep(format_grpc_timeout(left)));
     }
     if (!upgrade_to_.empty() && !http2_up) websocket_request(draft, head_, core_.random);
+    if (auth_) auth_->write_upstream(draft);
     apply(draft, actions().request_headers);
 }
 
@@ -248,7 +230,7 @@ Task<Cause> Exchange::read_head() {
         if (there) {
             attempt.status = up_->head().status;
             attempt.first_byte = core_.now() - attempt_started_;
-            heed_retry_after();
+            if (attempt.status == 503) core_.heed_retry_after(attempt.endpoint, pool_->facts, up_->head().fields);
             co_return Cause::none;
         }
         if (there.error().code == Code::timeout && (uploading_ || !head_deadline().passed(core_.now()))) continue;
@@ -276,15 +258,6 @@ Task<Cause> Exchange::pass_hints() {
         if (!co_await down_.send_interim(draft, soon)) co_return Cause::client_closed;
     }
     co_return Cause::none;
-}
-
-/// A server that says when it can serve again is not asked before, whether this answer is passed on or not.
-void Exchange::heed_retry_after() {
-    if (last_attempt().status != 503) return;
-    const auto after = balance::retry_after(up_->head().fields.get(http::Known::retry_after), core_.network.wall());
-    if (!after) return;
-    (void)core_.settings.ejections->hold_back(pool_->facts, core_.endpoints, last_attempt().endpoint, 503, *after,
-                                              core_.now());
 }
 
 // ---- a copy for another pool ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "proxy/exchange.h"
+#include "proxy/line.h"
 
 namespace plimsoll::proxy {
 
@@ -32,13 +33,13 @@ std::string_view cookie(const http::Fields& fields, std::string_view name) {
 }  // namespace
 
 /// Keys are the same on every machine, so that a client finds its endpoint through any of them.
-std::optional<std::uint64_t> Exchange::hash_key() const {
-    if (!snapshot::goes_by_key(*pool_)) return std::nullopt;
+std::optional<std::uint64_t> Exchange::hash_key(const snapshot::Pool& pool) const {
+    if (!snapshot::goes_by_key(pool)) return std::nullopt;
     std::string_view text;
-    switch (pool_->hash.by) {
+    switch (pool.hash.by) {
         case config::HashBy::client: text = asker_.address.host_bytes(); break;
-        case config::HashBy::header: text = head_.fields.get(pool_->hash.name); break;
-        case config::HashBy::cookie: text = cookie(head_.fields, pool_->hash.name); break;
+        case config::HashBy::header: text = head_.fields.get(pool.hash.name); break;
+        case config::HashBy::cookie: text = cookie(head_.fields, pool.hash.name); break;
         case config::HashBy::path: text = head_.path(); break;
     }
     if (text.empty()) return std::nullopt;
@@ -46,7 +47,7 @@ std::optional<std::uint64_t> Exchange::hash_key() const {
 }
 
 balance::Asked Exchange::asked() const {
-    return {.key = hash_key(), .subset = target_->subset.get(), .shared = core_.shared()};
+    return {.key = hash_key(*pool_), .subset = target_->subset.get(), .shared = core_.shared()};
 }
 
 /// The endpoint that the client's cookie names, if it can serve.
@@ -86,34 +87,20 @@ bool Exchange::choose_endpoint() {
 
 /// The first endpoint, when the pool has a place for one more request.
 Task<Cause> Exchange::choose_first() {
-    line_facts_ = {pool_->part.max_in_flight, pool_->part.queue, pool_->limits.queue_timeout};
-    bool chosen = choose_endpoint();
-    const auto nobody = [&] {
+    line_facts_ = line_facts(*pool_);
+    const Instant arrived = core_.now();
+    const auto choose = [this] {
+        tried_ = {};
+        return choose_endpoint();
+    };
+    const auto nobody = [this] {
         return balance::why_nobody(pool_->facts, core_.endpoints, tried_, core_.now(), asked());
     };
-    const bool room = chosen || nobody() != balance::Nobody::limited;
-    const auto answer = line().line.arrive(line_facts_, room, core_.now(), total_deadline().at);
-    if (answer.admission == balance::Admission::refuse) {
-        co_return line_facts_.queue > 0 ? Cause::queue_full : Cause::limited;
-    }
-    while (answer.admission == balance::Admission::wait) {
-        net::Parking parking(core_.network);
-        line().waiting.emplace(answer.ticket.number, &parking);
-        const net::Wake why = co_await parking.wait({answer.ticket.deadline});
-        line().waiting.erase(answer.ticket.number);
-        if (why != net::Wake::ready) {
-            (void)line().line.abandon(answer.ticket);
-            co_return core_.cutting ? Cause::shutting_down : Cause::queue_timeout;
-        }
-        tried_ = {};
-        chosen = choose_endpoint();
-        if (chosen || nobody() != balance::Nobody::limited) break;
-        line().line.put_back(answer.ticket);
-    }
-    in_line_ = true;
-    outcome_.queue = core_.now() - outcome_.started;
-    if (down_.gone()) co_return Cause::client_closed;
-    co_return chosen ? Cause::none : Cause::no_endpoint;
+    const Cause cause =
+        co_await enter_line(core_, pool_->id, line_facts_, total_deadline().at, choose, nobody, in_line_);
+    if (!in_line_) co_return cause;
+    outcome_.queue = core_.now() - arrived;
+    co_return down_.gone() ? Cause::client_closed : cause;
 }
 
 void Exchange::leave_line() {

@@ -60,6 +60,9 @@ struct Worker::Core {
     void observe(const Outcome& outcome, const Served& served);
     /// Passive health: one attempt has ended.
     void observe(const Attempt& attempt, const balance::PoolFacts& pool);
+    /// Of a 503: a server that says when it can serve again is not asked before, whether the answer is passed on or
+    /// not.
+    void heed_retry_after(EndpointId endpoint, const balance::PoolFacts& pool, const http::Fields& fields);
     void share(std::shared_ptr<balance::SharedLoads> wanted);
     /// A request goes to this endpoint; gives how many are there already, of all workers.
     std::uint32_t arrive(EndpointId endpoint);
@@ -105,7 +108,7 @@ struct Worker::Core {
     std::uint64_t accept_pauses = 0;  ///< of listeners that are closed
     bool draining = false;
     bool shedding = false;  ///< memory is short: no new work
-    bool cutting = false;  ///< the drain's deadline has passed
+    bool cutting = false;   ///< the drain's deadline has passed
 
     Blocks blocks;
     DraftPool drafts;

@@ -27,6 +27,7 @@ Exchange::Exchange(Client& client, http::ServerStream& down, Instant started)
     outcome_.started = started;
     core_.exchanges.add(*this);
     down_.when_gone([this] {
+        if (auth_ != nullptr) auth_->abort();
         if (up_ != nullptr) up_->abort();
     });
 }
@@ -63,6 +64,7 @@ Task<void> Exchange::carry() {
 }
 
 void Exchange::cut() {
+    if (auth_) auth_->abort();
     if (up_) up_->abort();
     down_.abort();
 }
@@ -83,6 +85,7 @@ std::string_view sentence(Cause cause) {
         case Cause::not_allowed: return "this route opens no such tunnel";
         case Cause::misdirected: return "the connection was opened for another host";
         case Cause::fault_injected: return "the route fails requests on purpose";
+        case Cause::auth_failed: return "whether the request may go on could not be found out";
         case Cause::total_timeout: return "no answer within the time for the whole request";
         case Cause::shutting_down: return "the server is shutting down";
         case Cause::connect_refused: return "the server refused the connection";
@@ -104,6 +107,7 @@ std::string_view sentence(Cause cause) {
 Task<Cause> Exchange::answer_ourselves(Cause cause) {
     scope_.cancel();
     if (cause == Cause::client_closed || down_.gone()) co_return cause == Cause::none ? Cause::client_closed : cause;
+    if (cause == Cause::auth_denied) co_return co_await answer_denied();
     const std::uint16_t status = own_.status != 0 ? own_.status : status_of(cause);
     const bool head_only = head_.method == http::Method::head;
     const std::string_view reason = own_.reason.empty() ? sentence(cause) : own_.reason;

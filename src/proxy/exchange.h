@@ -16,6 +16,7 @@
 #include "balance/balance.h"
 #include "base/outcome.h"
 #include "http/message_stream.h"
+#include "proxy/authorise.h"
 #include "proxy/client.h"
 #include "proxy/heads.h"
 #include "proxy/scratch.h"
@@ -57,17 +58,20 @@ private:
     Cause answer_of_route();
     async::Task<Cause> inject_fault();
 
+    // ---- asking whether it may go on (authorise.cpp) ----
+    async::Task<Cause> authorise();
+    async::Task<Cause> answer_denied();
+    [[nodiscard]] async::Deadline deadline_before_pool() const;
+
     // ---- choosing an endpoint (choose.cpp) ----
     /// With the pool's line before it.
     async::Task<Cause> choose_first();
     bool choose_endpoint();
     bool choose_by_session();
     [[nodiscard]] balance::Asked asked() const;
-    [[nodiscard]] std::optional<std::uint64_t> hash_key() const;
+    [[nodiscard]] std::optional<std::uint64_t> hash_key(const snapshot::Pool& pool) const;
     [[nodiscard]] bool may_try_again(Cause cause);
     void leave_line();
-    /// Of the pool; may move whenever a revision is installed.
-    [[nodiscard]] Worker::Core::Line& line() { return core_.lines[pool_->id.value]; }
 
     // ---- one attempt (attempt.cpp) ----
     async::Task<Cause> attempt();
@@ -80,7 +84,6 @@ private:
     async::Task<Cause> read_head();
     [[nodiscard]] bool passes_hints() const;
     async::Task<Cause> pass_hints();
-    void heed_retry_after();
     [[nodiscard]] bool stale() const;
     [[nodiscard]] Duration total_time() const;
     [[nodiscard]] async::Deadline total_deadline() const;
@@ -162,8 +165,9 @@ private:
     balance::Tried tried_;
     std::string rewritten_;  ///< path, if the route rewrites it
     bool is_rewritten_ = false;
-    std::string_view upgrade_to_;        ///< protocol that may be upgraded to, or empty
-    std::optional<EndpointId> session_;  ///< the endpoint that the client's cookie names
+    std::unique_ptr<Authorisation> auth_;  ///< null = the route asks nobody
+    std::string_view upgrade_to_;          ///< protocol that may be upgraded to, or empty
+    std::optional<EndpointId> session_;    ///< the endpoint that the client's cookie names
     bool session_renew_ = false;
     bool in_line_ = false;  ///< counted by the pool's line
     balance::LineFacts line_facts_;

@@ -219,6 +219,7 @@ std::uint16_t status_of(Cause cause) {
         case Cause::client_timeout: return 408;
         case Cause::no_route: return 404;
         case Cause::not_allowed: return 405;
+        case Cause::auth_denied: return 403;
         case Cause::misdirected: return 421;
         case Cause::rate_limited: return 429;
         case Cause::no_endpoint:
@@ -227,6 +228,7 @@ std::uint16_t status_of(Cause cause) {
         case Cause::queue_timeout:
         case Cause::overloaded:
         case Cause::fault_injected:
+        case Cause::auth_failed:
         case Cause::shutting_down: return 503;
         case Cause::internal: return 500;
         case Cause::total_timeout:

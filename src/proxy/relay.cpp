@@ -101,6 +101,7 @@ void Exchange::draft_answer() {
     if (actions().trailers == config::Trailers::pass && takes_trailers()) {
         announce_trailers(draft, up_->head().fields, up_->version(), down_.version());
     }
+    if (auth_) auth_->write_client(draft);
     apply(draft, actions().response_headers);
     const auto& sessions = pinned_->slot().prepared->pools[pool_at_.value].sessions;
     if (sessions != nullptr && (session_ != last_attempt().endpoint || session_renew_)) {

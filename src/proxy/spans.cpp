@@ -20,6 +20,7 @@ RequestSpan request_span(const Outcome& outcome, Timestamp started, const Served
                      .route = std::string(served.route_text()),
                      .pool = std::string(served.pool_text())};
     Outcome& own = span.outcome;
+    own.auth = nullptr;
     own.method = own.host = own.path = own.client = own.request_id = own.listener = {};
     for (std::size_t i = 0; i < outcome.attempt_count; ++i) {
         RequestSpan::Try& one = span.tries[i];

@@ -276,6 +276,11 @@ void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& poo
     (void)settings.ejections->observe(pool, endpoints, attempt, now());
 }
 
+void Worker::Core::heed_retry_after(EndpointId endpoint, const balance::PoolFacts& pool, const http::Fields& fields) {
+    const auto after = balance::retry_after(fields.get(http::Known::retry_after), network.wall());
+    if (after) (void)settings.ejections->hold_back(pool, endpoints, endpoint, 503, *after, now());
+}
+
 /// From now on counts are kept in `wanted`; what this worker has under way moves along.
 void Worker::Core::share(std::shared_ptr<balance::SharedLoads> wanted) {
     if (wanted == loads) return;

@@ -1,5 +1,5 @@
-// What a route does with a request besides choosing its pool: redirect, answer, rewrite, edit headers, pages, faults,
-// rate limits. Compiled data and pure functions; the proxy applies them. Any thread.
+// What a route does with a request besides choosing its pool: ask, redirect, answer, rewrite, edit headers, pages,
+// faults, rate limits. Compiled data and pure functions; the proxy applies them. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -79,6 +79,16 @@ struct Mirror {
     double share = 1;  ///< of requests, in [0, 1]
 };
 
+/// A server that is asked first.
+struct Auth {
+    PoolIndex pool;
+    std::string path, host;  ///< empty = as the client asked
+    Duration timeout{};
+    std::vector<std::string> request_headers;                   ///< lower case; empty = all
+    std::vector<std::string> upstream_headers, client_headers;  ///< lower case
+    bool allow_on_failure = false;
+};
+
 struct RateLimit {
     RateLimitId id;
     config::RateKey by = config::RateKey::client;
@@ -94,6 +104,7 @@ struct Actions {
     std::optional<Rewrite> rewrite;
     HeaderEdit request_headers, response_headers;
     std::vector<ErrorPage> error_pages;
+    std::optional<Auth> auth;
     std::optional<Mirror> mirror;
     std::optional<config::Fault> fault;
     std::vector<RateLimit> rate_limits;

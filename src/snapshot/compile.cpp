@@ -131,8 +131,10 @@ void Compiler::routes() {
         route.targets = targets(written);
         if (!route.targets.empty()) route.pool = route.targets.front().pool;
         route.timeout = written.timeout;
-        const PoolIndex mirror = written.mirror ? pool_called(written.mirror->pool) : none<PoolIndex>;
-        route.actions = compile_actions(written, mirror, identities_);
+        ActionPools pools;
+        if (written.mirror) pools.mirror = pool_called(written.mirror->pool);
+        if (written.auth) pools.auth = pool_called(written.auth->pool);
+        route.actions = compile_actions(written, pools, identities_);
         if (route.actions == nullptr) route.actions = plain;
     }
     made_->table_ = RouteTable(config_.routes);

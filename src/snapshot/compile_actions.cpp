@@ -68,6 +68,22 @@ HeaderEdit compile_edit(const config::HeaderEdit& written) {
     return made;
 }
 
+Auth compile_auth(const config::Auth& written, PoolIndex pool) {
+    Auth made;
+    made.pool = pool;
+    made.path = written.path;
+    made.host = written.host;
+    made.timeout = written.timeout;
+    const auto names = [](const std::vector<std::string>& from, std::vector<std::string>& to) {
+        for (const std::string& name : from) to.push_back(lowered(name));
+    };
+    names(written.request_headers, made.request_headers);
+    names(written.upstream_headers, made.upstream_headers);
+    names(written.client_headers, made.client_headers);
+    made.allow_on_failure = written.on_failure == config::OnFailure::allow;
+    return made;
+}
+
 std::vector<RateLimit> compile_limits(const config::Route& written, Identities& identities) {
     std::vector<RateLimit> made;
     std::map<std::string, int> seen;
@@ -83,7 +99,7 @@ std::vector<RateLimit> compile_limits(const config::Route& written, Identities& 
 
 bool has_any(const config::Route& written) {
     static const config::HeaderEdit untouched;
-    return written.redirect || written.respond || written.rewrite || written.mirror || written.fault ||
+    return written.redirect || written.respond || written.rewrite || written.auth || written.mirror || written.fault ||
            written.connect || written.early_hints != config::EarlyHints::http2 ||
            written.trailers != config::Trailers::drop || !written.error_pages.empty() || !written.rate_limits.empty() ||
            !written.upgrades.empty() || written.request_headers != untouched || written.response_headers != untouched;
@@ -97,7 +113,7 @@ std::vector<ErrorPage> compile_pages(const std::vector<config::ErrorPage>& writt
     return made;
 }
 
-std::shared_ptr<const Actions> compile_actions(const config::Route& written, PoolIndex mirror_pool,
+std::shared_ptr<const Actions> compile_actions(const config::Route& written, ActionPools pools,
                                                Identities& identities) {
     if (!has_any(written)) return nullptr;
     auto made = std::make_shared<Actions>();
@@ -109,7 +125,8 @@ std::shared_ptr<const Actions> compile_actions(const config::Route& written, Poo
     made->request_headers = compile_edit(written.request_headers);
     made->response_headers = compile_edit(written.response_headers);
     made->error_pages = compile_pages(written.error_pages);
-    if (written.mirror) made->mirror = Mirror{mirror_pool, written.mirror->share};
+    if (written.auth) made->auth = compile_auth(*written.auth, pools.auth);
+    if (written.mirror) made->mirror = Mirror{pools.mirror, written.mirror->share};
     made->fault = written.fault;
     made->rate_limits = compile_limits(written, identities);
     for (const std::string& protocol : written.upgrades) made->upgrades.push_back(lowered(protocol));

@@ -10,8 +10,11 @@ namespace plimsoll::snapshot {
 
 class Identities;
 
-/// Null when the route has nothing of it. `mirror_pool` = where the mirror's pool stands; ignored without a mirror.
-[[nodiscard]] std::shared_ptr<const Actions> compile_actions(const config::Route& written, PoolIndex mirror_pool,
+struct ActionPools {
+    PoolIndex mirror = none<PoolIndex>, auth = none<PoolIndex>;
+};
+/// Null when the route has nothing of it. `pools` = where the pools stand that it names; ignored without them.
+[[nodiscard]] std::shared_ptr<const Actions> compile_actions(const config::Route& written, ActionPools pools,
                                                              Identities& identities);
 [[nodiscard]] std::vector<ErrorPage> compile_pages(const std::vector<config::ErrorPage>& written);
 

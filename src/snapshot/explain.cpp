@@ -231,9 +231,26 @@ void tell_limits(const Actions& actions, std::vector<std::string>& remarks) {
     }
 }
 
+std::string joined(const std::vector<std::string>& names) {
+    std::string made;
+    for (const std::string& name : names) made += (made.empty() ? "" : ", ") + name;
+    return made;
+}
+
+void tell_auth(const Auth& auth, std::string_view pool, std::vector<std::string>& remarks) {
+    remarks.push_back(fmt::format("auth: pool {} is asked first, GET {}, within {}; without an answer {}", pool,
+                                  auth.path.empty() ? "the same path" : auth.path, plimsoll::text(auth.timeout),
+                                  auth.allow_on_failure ? "the request goes on" : "503"));
+    if (!auth.upstream_headers.empty()) {
+        remarks.push_back(
+            fmt::format("auth: it alone says {}; the client's are removed", joined(auth.upstream_headers)));
+    }
+}
+
 void tell(const Snapshot& snapshot, const Route& route, const RequestView& request, std::vector<std::string>& remarks) {
     const Actions& actions = *route.actions;
     tell_limits(actions, remarks);
+    if (actions.auth) tell_auth(*actions.auth, snapshot.pool(actions.auth->pool).name, remarks);
     if (actions.fault) tell_fault(*actions.fault, remarks);
     if (actions.mirror) {
         remarks.push_back(fmt::format("mirror: {} of requests are copied to pool {}", percent(actions.mirror->share),

@@ -126,7 +126,7 @@ Task<Cause> Exchange::connect(bool fresh) {
                    .client = client_.peer,
                    .local = client_.local};
     if (pool_->tls) {
-        const std::string& own_name = pool_->tls->server_name;
+        const std::string& own_name = snapshot::tls_name(*pool_, pool_->endpoints[chosen_.value]);
         to.server_name = own_name.empty() ? std::string(without_port(head_.authority())) : own_name;
     }
     const Instant start = core_.now();
@@ -331,7 +331,7 @@ void Exchange::mirror() {
     copy->limits = pool.limits;
     copy->http2 = pool.protocol == config::PoolProtocol::http2;
     copy->tls = made.tls;
-    if (pool.tls) copy->server_name = pool.tls->server_name;
+    if (pool.tls) copy->server_name = snapshot::tls_name(pool, pool.endpoints[pick->index.value]);
     copy->body = first_.data;
     http::Draft& draft = copy->drafts->up;
     draft_upstream(draft, head_,

@@ -16,11 +16,11 @@ struct CertificateFacts {
     std::vector<std::string> dns_names{};  ///< subject alternative names: exact or "*.example.com"
     bool key_matches = true;               ///< the key file belongs to the certificate
     bool chain_complete = true;            ///< every issuer up to the root is in the file
+    bool must_staple = false;              ///< clients refuse it without an OCSP response (RFC 7633)
+    bool revoked = false;                  ///< the OCSP response given says so
+    Timestamp ocsp_until{};                ///< until when that response holds; 0 = there is none, or it is not taken
+    std::string ocsp_error{};              ///< why it is not taken
     std::string error{};                   ///< why it cannot be used at all; then nothing else counts
 };
-
-/// Whether a certificate for these names is good for `host`, which may be a pattern of a route. A wildcard stands for
-/// exactly one label (RFC 9525 section 6.3); case does not count.
-[[nodiscard]] bool certificate_covers(const std::vector<std::string>& dns_names, std::string_view host);
 
 }  // namespace plimsoll::check

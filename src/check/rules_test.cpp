@@ -542,6 +542,21 @@ TEST(Certificates, AreJudgedByTheirFacts) {
     expect("P420-certificate-expired", Severity::error, [](auto& f) { f.not_after = {today.ns - 1}; });
     expect("P420-expires-soon", Severity::warning, [](auto& f) { f.not_after = today + 24h * 13; });
     expect("P420-not-yet-valid", Severity::error, [](auto& f) { f.not_before = today + 1h; });
+    expect("P420-certificate-revoked", Severity::error, [](auto& f) {
+        f.revoked = true;
+        f.ocsp_error = "says that the certificate is revoked";
+    });
+    expect("P420-ocsp-unusable", Severity::warning, [](auto& f) { f.ocsp_error = "is for another certificate"; });
+    expect("P420-ocsp-ended", Severity::warning, [](auto& f) { f.ocsp_until = today; });
+    expect("P420-must-staple", Severity::warning, [](auto& f) { f.must_staple = true; });
+    expect("P420-must-staple", Severity::warning, [](auto& f) {
+        f.must_staple = true;
+        f.ocsp_until = {today.ns - 1};
+    });
+    CertificateFacts stapled = facts(names);
+    stapled.must_staple = true;
+    stapled.ocsp_until = today + 1h;
+    EXPECT_TRUE(check_config(d, knowing({stapled})).empty());
     EXPECT_TRUE(check_config(d).empty()) << "without facts nothing is said";
 }
 
@@ -558,12 +573,20 @@ TEST(Certificates, CoverTheHostsOfTheirListener) {
 }
 
 TEST(Certificates, StandForOneLabel) {
-    EXPECT_TRUE(certificate_covers({"*.example.com"}, "A.example.com"));
-    EXPECT_FALSE(certificate_covers({"*.example.com"}, "a.b.example.com"));
-    EXPECT_FALSE(certificate_covers({"*.example.com"}, "example.com"));
-    EXPECT_FALSE(certificate_covers({"*.com"}, "com"));
-    EXPECT_TRUE(certificate_covers({"x", "localhost"}, "localhost"));
-    EXPECT_FALSE(certificate_covers({}, "a"));
+    const auto covers = [](std::vector<std::string> names, const std::string& host) {
+        const Config served = changed(hosted(), [&](Config& c) {
+            c.routes.erase(c.routes.begin());
+            c.routes[0].match.host = host;
+        });
+        return find(check_config(document(served), knowing({facts(std::move(names))})), "P420-host-uncovered") ==
+               nullptr;
+    };
+    EXPECT_TRUE(covers({"*.example.com"}, "A.example.com"));
+    EXPECT_FALSE(covers({"*.example.com"}, "a.b.example.com"));
+    EXPECT_FALSE(covers({"*.example.com"}, "example.com"));
+    EXPECT_FALSE(covers({"*.com"}, "com"));
+    EXPECT_TRUE(covers({"x", "localhost"}, "localhost"));
+    EXPECT_FALSE(covers({}, "a"));
 }
 
 TEST(Certificates, MayNotGoWhileHostsNeedThem) {

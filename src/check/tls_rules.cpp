@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "check/routes.h"
 #include "check/rules.h"
@@ -28,15 +30,45 @@ std::string lower(std::string_view text) {
 
 std::string day(Timestamp at) { return rfc3339(at).substr(0, 10); }
 
-const CertificateFacts* facts_of(const LiveState& live, std::string_view name) {
-    const auto found = std::ranges::find(live.certificates, name, &CertificateFacts::name);
-    return found == live.certificates.end() ? nullptr : &*found;
-}
+/// What is known of certificates, by name: there may be ten thousand.
+class Known {
+public:
+    explicit Known(const LiveState& live) {
+        for (const CertificateFacts& facts : live.certificates) by_name_.emplace(facts.name, &facts);
+    }
+    /// Null: nothing.
+    [[nodiscard]] const CertificateFacts* of(std::string_view name) const {
+        const auto found = by_name_.find(name);
+        return found == by_name_.end() ? nullptr : found->second;
+    }
+
+private:
+    std::unordered_map<std::string_view, const CertificateFacts*> by_name_;
+};
+
+/// Names of certificates, to be asked for many hosts, which may be patterns of routes. A wildcard stands for exactly
+/// one label (RFC 9525 section 6.3); case does not count.
+class Names {
+public:
+    void add(const std::vector<std::string>& dns_names) {
+        for (const std::string& name : dns_names) names_.insert(lower(name));
+    }
+    [[nodiscard]] bool cover(std::string_view host) const {
+        const std::string wanted = lower(host);
+        if (names_.contains(wanted)) return true;
+        const auto dot = wanted.find('.');
+        return dot != std::string::npos && names_.contains("*" + wanted.substr(dot));
+    }
+
+private:
+    std::unordered_set<std::string> names_;
+};
 
 /// P420: a certificate that clients will not take.
 void certificates_valid(const Document& document, const LiveState& live, Findings& findings) {
+    const Known known(live);
     for (const config::Certificate& certificate : document.config.certificates) {
-        const CertificateFacts* facts = facts_of(live, certificate.name);
+        const CertificateFacts* facts = known.of(certificate.name);
         if (facts == nullptr) continue;
         const std::string path = "certificates." + certificate.name;
         const auto say = [&](Severity severity, std::string_view code, std::string_view key, std::string message,
@@ -75,13 +107,46 @@ void certificates_valid(const Document& document, const LiveState& live, Finding
     }
 }
 
+/// P420: what an OCSP response says, or that there is none to send. Clients ask the authority themselves then, unless
+/// the certificate forbids it.
+void responses_stapled(const Document& document, const LiveState& live, Findings& findings) {
+    const Known known(live);
+    for (const config::Certificate& certificate : document.config.certificates) {
+        const CertificateFacts* facts = known.of(certificate.name);
+        if (facts == nullptr || !facts->error.empty()) continue;
+        const std::string path = "certificates." + certificate.name;
+        const std::string place = certificate.ocsp.empty() ? path : path + ".ocsp";
+        const bool ended = facts->ocsp_until.ns != 0 && live.now.ns != 0 && facts->ocsp_until <= live.now;
+        const std::string_view fetch = "fetch a new response: openssl ocsp, or your ACME client's deploy hook";
+        if (facts->revoked) {
+            report(findings, document, Severity::error, "P420-certificate-revoked", place,
+                   "its authority says that it is revoked: clients refuse", "get a new certificate, with a new key");
+        } else if (!facts->ocsp_error.empty()) {
+            report(findings, document, Severity::warning, "P420-ocsp-unusable", place,
+                   fmt::format("the OCSP response {}; none is stapled", facts->ocsp_error), std::string(fetch));
+        } else if (ended) {
+            report(findings, document, Severity::warning, "P420-ocsp-ended", place,
+                   fmt::format("the OCSP response ended at {}; none is stapled", rfc3339(facts->ocsp_until)),
+                   std::string(fetch));
+        }
+        const bool staples = facts->ocsp_until.ns != 0 && !ended;
+        if (facts->must_staple && !staples && !facts->revoked) {
+            report(findings, document, Severity::warning, "P420-must-staple", path,
+                   "it says that an OCSP response always comes with it (must-staple), and there is none to send: "
+                   "clients that know this refuse",
+                   certificate.ocsp.empty() ? "name the response's file under `ocsp`" : std::string(fetch));
+        }
+    }
+}
+
 /// The names that a listener can show a certificate for; nullopt when the facts of one are not known.
-std::optional<std::vector<std::string>> names_shown(const Listener& listener, const LiveState& live) {
-    std::vector<std::string> out;
+std::optional<Names> names_shown(const Listener& listener, const LiveState& live) {
+    const Known known(live);
+    Names out;
     for (const std::string& name : listener.tls->certificates) {
-        const CertificateFacts* facts = facts_of(live, name);
+        const CertificateFacts* facts = known.of(name);
         if (facts == nullptr || !facts->error.empty()) return std::nullopt;
-        out.insert(out.end(), facts->dns_names.begin(), facts->dns_names.end());
+        out.add(facts->dns_names);
     }
     return out;
 }
@@ -102,7 +167,7 @@ std::vector<std::pair<std::string, std::size_t>> uncovered(const config::Config&
     for (std::size_t i = 0; i < config.routes.size(); ++i) {
         const config::Route& route = config.routes[i];
         if (!route.match.host || !reaches(listener, route) || !seen.insert(lower(*route.match.host)).second) continue;
-        if (!certificate_covers(*names, *route.match.host)) out.emplace_back(*route.match.host, i);
+        if (!names->cover(*route.match.host)) out.emplace_back(*route.match.host, i);
     }
     return out;
 }
@@ -164,7 +229,7 @@ void certificate_removed(const Change& change, Findings& findings) {
         if (!had) continue;
         std::vector<std::string> lost;
         for (const auto& [host, route] : uncovered(change.after.config, listener, change.live)) {
-            if (certificate_covers(*had, host)) lost.push_back(host);
+            if (had->cover(host)) lost.push_back(host);
         }
         if (lost.empty()) continue;
         report(findings, change.after, Severity::error, "P420-certificate-removed",
@@ -223,6 +288,12 @@ constexpr RuleSummary certificates_valid_codes[] = {
     {"P420-certificate-expired", "a certificate that has ended", "the most ordinary outage of all"},
     {"P420-expires-soon", "a certificate that ends within 14 days", "renewal that failed in silence"},
     {"P420-not-yet-valid", "a certificate that has not begun", "clocks; renewals deployed too early"}};
+constexpr RuleSummary responses_stapled_codes[] = {
+    {"P420-certificate-revoked", "a certificate whose OCSP response says that it is revoked", "clients refuse"},
+    {"P420-ocsp-unusable", "an OCSP response that is not for its certificate, or not signed for it",
+     "a response of the certificate before the last renewal"},
+    {"P420-ocsp-ended", "an OCSP response that has ended", "fetching that failed in silence"},
+    {"P420-must-staple", "a must-staple certificate without a response to send", "RFC 7633"}};
 constexpr RuleSummary hosts_covered_codes[] = {
     {"P420-host-uncovered", "hosts served on a listener without a certificate for them", "RFC 9525"}};
 constexpr RuleSummary verify_off_codes[] = {
@@ -239,6 +310,7 @@ constexpr RuleSummary tls_lowered_codes[] = {
 
 constexpr std::array static_table{
     TlsRule{certificates_valid_codes, certificates_valid},
+    TlsRule{responses_stapled_codes, responses_stapled},
     TlsRule{hosts_covered_codes, hosts_covered},
     TlsRule{verify_off_codes, verify_off},
     TlsRule{unused_certificates_codes, unused_certificates},
@@ -249,16 +321,6 @@ constexpr std::array change_table{
 };
 
 }  // namespace
-
-bool certificate_covers(const std::vector<std::string>& dns_names, std::string_view host) {
-    const std::string wanted = lower(host);
-    const auto dot = wanted.find('.');
-    const std::string wildcard = dot == std::string::npos ? std::string() : "*" + wanted.substr(dot);
-    return std::ranges::any_of(dns_names, [&](const std::string& name) {
-        const std::string known = lower(name);
-        return known == wanted || (!wildcard.empty() && known == wildcard);
-    });
-}
 
 std::span<const TlsRule> tls_rules() { return static_table; }
 std::span<const ChangeRule> tls_change_rules() { return change_table; }

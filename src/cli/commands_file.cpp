@@ -10,7 +10,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "config/config.h"
-#include "control/credentials.h"
+#include "control/certificate_files.h"
 #include "recording/recording.h"
 
 namespace plimsoll::cli {
@@ -36,7 +36,7 @@ int check(const Common& common, const std::vector<std::string>& files) {
         findings.insert(findings.end(), parsed.findings.begin(), parsed.findings.end());
         if (!parsed.document) continue;
         check::LiveState known;
-        known.certificates = control::certificate_facts(parsed.document->config);
+        known.certificates = control::CertificateFiles().facts(parsed.document->config);
         known.now = wall_clock();
         const Findings semantic = check::check_config(*parsed.document, known);
         findings.insert(findings.end(), semantic.begin(), semantic.end());

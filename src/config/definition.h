@@ -113,6 +113,8 @@ void describe(V& v, T& t) {
     v.leaf("chain", t.chain, {.as = As::file, .required = true},
            "PEM file: the certificate, then the intermediates up to the root.");
     v.leaf("key", t.key, {.as = As::file, .required = true}, "PEM file with its private key.");
+    v.leaf("ocsp", t.ocsp, {.as = As::file, .default_text = "none"},
+           "File with the authority's OCSP response (DER), stapled while it is valid. Something else has to renew it.");
 }
 
 template <class V, Of<ListenerTls> T>

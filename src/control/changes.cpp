@@ -44,6 +44,7 @@ PlanRequest Changes::plan_request(std::string text, std::string file) const {
             if (site.is_down(endpoint.id)) request.out.push_back({pool.name, endpoint.address, "down"});
     request.seed = parts_.seed;
     request.now = parts_.network.wall();
+    request.certificates = parts_.fleet.credentials().files();
     request.found = parts_.members.found();
     return request;
 }

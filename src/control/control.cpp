@@ -286,6 +286,7 @@ void Control::renew_certificates() {
         changes_->reinstall();
     }
     for (const std::string& failure : failures) spdlog::error("certificate files have changed, but {}", failure);
+    for (const std::string& remark : fleet_->credentials().remarks(network_.wall())) spdlog::warn("{}", remark);
 }
 
 void Control::tick(Collected collected) {

@@ -1,71 +1,37 @@
 #include "control/credentials.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <iterator>
 
 namespace plimsoll::control {
 
 namespace {
 
-/// A chain of a few certificates is some kilobytes; a bundle of authorities some hundred.
-constexpr std::size_t max_file = 4 * 1024 * 1024;
-
 tls::Version version(config::TlsVersion written) {
     return written == config::TlsVersion::tls13 ? tls::Version::tls13 : tls::Version::tls12;
 }
 
-}  // namespace
-
-CredentialStore::CredentialStore() : tickets_(std::make_shared<tls::TicketKeys>()) {}
-
-CredentialStore::Seen CredentialStore::look(const std::string& file) {
-    struct stat info{};
-    if (::stat(file.c_str(), &info) != 0) return {};
-    return {info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec, static_cast<std::uint64_t>(info.st_size)};
-}
-
-namespace {
-
-Result<std::string> read_pem(const std::string& file) {
-    errno = 0;
-    std::ifstream in(file, std::ios::binary);
-    if (!in) return fail(Code::io, fmt::format("{}: {}", file, std::strerror(errno != 0 ? errno : ENOENT)));
-    std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (in.bad()) return fail(Code::io, fmt::format("{}: cannot be read", file));
-    if (text.size() > max_file) return fail(Code::invalid, fmt::format("{}: too large for a PEM file", file));
-    return text;
+/// A context of these settings that is kept already: an equal one costs nothing, and sessions with endpoints go on.
+template <class Map>
+auto reused(const Map& kept, const std::string& name, const auto& settings) -> typename Map::mapped_type {
+    const auto found = kept.find(name);
+    return found != kept.end() && found->second->settings() == settings ? found->second : nullptr;
 }
 
 }  // namespace
 
-Result<std::string> CredentialStore::read(const std::string& file) {
-    files_[file] = look(file);
-    return read_pem(file);
-}
+CredentialStore::CredentialStore()
+    : tickets_(std::make_shared<tls::TicketKeys>()), files_(std::make_shared<CertificateFiles>()) {}
 
 Result<std::shared_ptr<const tls::Authorities>> CredentialStore::authorities(const std::string& file) {
-    if (!file.empty()) {
-        const auto pem = read(file);
-        if (!pem) return std::unexpected(pem.error());
-        return tls::Authorities::from_pem(file, *pem);
-    }
-    if (system_ == nullptr) {
-        auto found = tls::Authorities::system();
-        if (!found) return found;
-        system_ = std::move(*found);
-    }
-    return system_;
+    if (!file.empty()) looks_[file] = look_at(file);
+    return files_->authorities(file);
 }
 
-Result<std::shared_ptr<const tls::ServerContext>> CredentialStore::server(
-    const config::Listener& listener,
-    const std::map<std::string, std::shared_ptr<const tls::Certificate>>& certificates) {
+Result<std::shared_ptr<const tls::ServerContext>> CredentialStore::server(const config::Listener& listener,
+                                                                          const Certificates& certificates) {
     tls::ServerSettings settings;
     settings.scope = listener.name;
     for (const std::string& name : listener.tls->certificates) {
@@ -86,52 +52,47 @@ Result<std::shared_ptr<const tls::ServerContext>> CredentialStore::server(
     }
     settings.session_tickets = listener.tls->session_tickets;
     settings.ticket_keys = tickets_;
+    for (const Kept& kept : kept_) {
+        if (auto same = reused(kept.credentials.listeners, listener.name, settings)) return same;
+    }
     return tls::ServerContext::create(std::move(settings));
 }
 
-std::vector<check::CertificateFacts> certificate_facts(const config::Config& config) {
-    // An authority that cannot be read leaves it open whether chains are complete.
-    const auto system = tls::Authorities::system();
-    std::vector<check::CertificateFacts> all;
-    for (const config::Certificate& certificate : config.certificates) {
-        check::CertificateFacts& told = all.emplace_back();
-        told.name = certificate.name;
-        const auto chain = read_pem(certificate.chain), key = read_pem(certificate.key);
-        if (!chain || !key) {
-            told.error = (!chain ? chain.error() : key.error()).detail;
-            continue;
-        }
-        const auto facts = tls::inspect({certificate.name, *chain, *key}, system ? system->get() : nullptr);
-        if (!facts) {
-            told.error = facts.error().detail;
-            continue;
-        }
-        told.not_before = facts->not_before;
-        told.not_after = facts->chain_not_after;
-        told.dns_names = facts->dns_names;
-        told.key_matches = facts->key_matches;
-        told.chain_complete = facts->chain_complete;
+Result<std::shared_ptr<const tls::ClientContext>> CredentialStore::client(const snapshot::Pool& pool,
+                                                                          const Certificates& certificates) {
+    tls::ClientSettings settings;
+    settings.verify = pool.tls->verify;
+    settings.min_version = version(pool.tls->min_version);
+    settings.alpn = {pool.protocol == config::PoolProtocol::http2 ? "h2" : "http/1.1"};
+    if (const auto own = certificates.find(pool.tls->certificate); own != certificates.end()) {
+        settings.certificate = own->second;
     }
-    return all;
+    if (settings.verify) {
+        auto trusted = authorities(pool.tls->ca);
+        if (!trusted) return std::unexpected(trusted.error());
+        settings.authorities = std::move(*trusted);
+    }
+    for (const Kept& kept : kept_) {
+        if (auto same = reused(kept.credentials.pools, pool.name, settings)) return same;
+    }
+    return tls::ClientContext::create(std::move(settings));
 }
 
 CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot) {
     Loaded loaded;
-    std::map<std::string, std::shared_ptr<const tls::Certificate>> certificates;
     for (const config::Certificate& written : snapshot.certificates) {
-        const auto chain = read(written.chain), key = read(written.key);
-        auto made = !chain ? Result<std::shared_ptr<const tls::Certificate>>(std::unexpected(chain.error()))
-                    : !key ? std::unexpected(key.error())
-                           : tls::Certificate::load({written.name, *chain, *key});
-        if (made) {
-            certificates.emplace(written.name, std::move(*made));
+        for (const std::string* file : {&written.chain, &written.key, &written.ocsp}) {
+            if (!file->empty()) looks_[*file] = look_at(*file);
+        }
+        if (auto made = files_->load(written)) {
+            loaded.certificates.emplace(written.name, std::move(*made));
         } else {
             loaded.failures.push_back(fmt::format("certificate {}: {}", written.name, made.error().detail));
         }
     }
     for (const config::Listener& listener : snapshot.listeners) {
         if (!listener.tls) continue;
-        if (auto context = server(listener, certificates)) {
+        if (auto context = server(listener, loaded.certificates)) {
             loaded.credentials.listeners.emplace(listener.name, std::move(*context));
         } else {
             loaded.failures.push_back(fmt::format("listener {}: {}", listener.name, context.error().detail));
@@ -139,26 +100,7 @@ CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot
     }
     for (const snapshot::Pool& pool : snapshot.pools) {
         if (!pool.tls) continue;
-        tls::ClientSettings settings;
-        settings.verify = pool.tls->verify;
-        settings.min_version = version(pool.tls->min_version);
-        settings.alpn = {pool.protocol == config::PoolProtocol::http2 ? "h2" : "http/1.1"};
-        if (const auto own = certificates.find(pool.tls->certificate); own != certificates.end()) {
-            settings.certificate = own->second;
-        }
-        Result<std::shared_ptr<const tls::ClientContext>> context = fail(Code::internal, "");
-        if (settings.verify) {
-            auto trusted = authorities(pool.tls->ca);
-            if (trusted) {
-                settings.authorities = std::move(*trusted);
-                context = tls::ClientContext::create(std::move(settings));
-            } else {
-                context = std::unexpected(trusted.error());
-            }
-        } else {
-            context = tls::ClientContext::create(std::move(settings));
-        }
-        if (context) {
+        if (auto context = client(pool, loaded.certificates)) {
             loaded.credentials.pools.emplace(pool.name, std::move(*context));
         } else {
             loaded.failures.push_back(fmt::format("pool {}: {}", pool.name, context.error().detail));
@@ -175,7 +117,8 @@ std::shared_ptr<const proxy::Prepared> CredentialStore::prepared(
         Loaded loaded = load(*snapshot);
         Kept kept{.prepared = proxy::prepare(snapshot, loaded.credentials),
                   .failures = std::move(loaded.failures),
-                  .pools = std::move(loaded.credentials.pools)};
+                  .credentials = std::move(loaded.credentials),
+                  .certificates = std::move(loaded.certificates)};
         found = kept_.insert(kept_.end(), std::move(kept));
     }
     failures.insert(failures.end(), found->failures.begin(), found->failures.end());
@@ -187,22 +130,24 @@ void CredentialStore::keep_only(const snapshot::Snapshot* active, const snapshot
         const snapshot::Snapshot* of = each.prepared->snapshot.get();
         return of != active && of != candidate;
     });
+    files_->settle();
 }
 
 std::shared_ptr<const tls::ClientContext> CredentialStore::pool(const snapshot::Snapshot& snapshot,
                                                                 const snapshot::Pool& pool) {
     for (const Kept& kept : kept_) {
         if (kept.prepared->snapshot.get() != &snapshot) continue;
-        const auto found = kept.pools.find(pool.name);
-        return found == kept.pools.end() ? nullptr : found->second;
+        const auto found = kept.credentials.pools.find(pool.name);
+        return found == kept.credentials.pools.end() ? nullptr : found->second;
     }
     return nullptr;
 }
 
 bool CredentialStore::refresh(std::vector<std::string>& failures) {
-    const bool changed = std::ranges::any_of(files_, [](const auto& each) { return look(each.first) != each.second; });
+    const bool changed =
+        std::ranges::any_of(looks_, [](const auto& each) { return look_at(each.first) != each.second; });
     if (!changed) return false;
-    files_.clear();
+    looks_.clear();
     bool renewed = false;
     for (Kept& kept : kept_) {
         const auto snapshot = kept.prepared->snapshot;
@@ -211,12 +156,43 @@ bool CredentialStore::refresh(std::vector<std::string>& failures) {
             failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());
             continue;
         }
+        if (kept.failures.empty() && loaded.credentials == kept.credentials) continue;  // written anew, not changed
         kept.prepared = proxy::prepare(snapshot, loaded.credentials);
-        kept.pools = std::move(loaded.credentials.pools);
+        kept.credentials = std::move(loaded.credentials);
+        kept.certificates = std::move(loaded.certificates);
         kept.failures.clear();
         renewed = true;
     }
+    files_->settle();
     return renewed;
+}
+
+std::vector<std::string> CredentialStore::remarks(Timestamp now) {
+    std::set<std::string> all;
+    for (const Kept& kept : kept_) {
+        for (const config::Certificate& written : kept.prepared->snapshot->certificates) {
+            const auto found = kept.certificates.find(written.name);
+            if (found == kept.certificates.end()) continue;
+            const tls::Facts& facts = found->second->facts();
+            std::string what;
+            if (!facts.staple_error.empty()) {
+                what = facts.staple_error;
+            } else if (!written.ocsp.empty() && !facts.staple_until) {
+                what = "is missing";
+            } else if (facts.staple_until && *facts.staple_until <= now) {
+                what = fmt::format("ended at {}", rfc3339(*facts.staple_until));
+            } else {
+                continue;
+            }
+            all.insert(fmt::format("certificate {}: the OCSP response ({}) {}: none is stapled{}", written.name,
+                                   written.ocsp, what,
+                                   facts.must_staple ? ", and clients that know must-staple refuse" : ""));
+        }
+    }
+    std::vector<std::string> fresh;
+    std::ranges::set_difference(all, told_, std::back_inserter(fresh));
+    told_ = std::move(all);
+    return fresh;
 }
 
 }  // namespace plimsoll::control

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "control/credentials.h"
 #include "control/recorder.h"
 #include "sim/replay.h"
 #include "snapshot/snapshot.h"
@@ -61,7 +60,8 @@ Planned make_planned(const PlanRequest& request) {
 
     const recording::Recording recording = load(request.segments, max_records);
     check::LiveState live{check::summarise(recording, request.peak_rate), request.out};
-    live.certificates = certificate_facts(proposed);
+    live.certificates =
+        request.certificates != nullptr ? request.certificates->facts(proposed) : CertificateFiles().facts(proposed);
     live.now = request.now;
     out.peak_rate = live.traffic.peak_rate;
 

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "check/check.h"
 #include "config/config.h"
+#include "control/certificate_files.h"
 #include "discovery/membership.h"
 #include "rollout/traffic_facts.h"
 
@@ -23,6 +25,8 @@ struct PlanRequest {
     Timestamp now{};                    ///< wall clock, for certificates that expire
     std::vector<check::OutOfRotation> out;
     std::uint64_t seed = 1;
+    /// Where certificates come from; null: they are read for this plan only.
+    std::shared_ptr<CertificateFiles> certificates{};
     discovery::Found found;     ///< endpoints known now, for both configs
     bool nobody_asks = false;   ///< no server: pools with sources count as served, and nothing is replayed with them
     bool found_is_all = false;  ///< sources of the proposed config that are not in `found` have been asked in vain

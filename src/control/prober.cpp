@@ -47,7 +47,7 @@ Way Prober::way_to(const snapshot::Snapshot& snapshot, const snapshot::Pool& poo
     way.proxy_protocol = pool.proxy_protocol;
     if (!pool.tls) return way;
     if (tls_of_) way.tls = tls_of_(snapshot, pool);
-    way.server_name = pool.tls->server_name;
+    way.server_name = snapshot::tls_name(pool, endpoint);
     if (way.server_name.empty() && pool.health) way.server_name = host_part(pool.health->host);
     if (way.server_name.empty()) way.server_name = endpoint.address.host;
     return way;

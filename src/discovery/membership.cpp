@@ -65,6 +65,17 @@ std::vector<Endpoint> not_yet_gone(Membership& membership, const std::vector<End
     return lost;
 }
 
+/// Whom TLS verifies at endpoints that were found by DNS: what the operator wrote, never what DNS answered, which
+/// anybody on the way can write (RFC 9525, 6.1.2): of SRV the domain, not the target.
+std::string tls_name(const config::Discovery& discovery) {
+    if (discovery.type == config::DiscoveryType::file) return {};
+    std::string_view name = discovery.name;
+    while (discovery.type == config::DiscoveryType::srv && name.starts_with('_') && name.contains('.')) {
+        name.remove_prefix(name.find('.') + 1);
+    }
+    return std::string(name);
+}
+
 }  // namespace
 
 Shift shift_between(std::span<const Endpoint> was, std::span<const Endpoint> is) {
@@ -174,6 +185,7 @@ config::Config with_found(const config::Config& written, const Found& found) {
             if (endpoint.name.empty() || called.contains(endpoint.name)) endpoint.name = text(endpoint.address);
             called.insert(endpoint.name);
             if (!endpoint.capacity && pool.discovery->capacity > 0) endpoint.capacity = pool.discovery->capacity;
+            endpoint.tls_name = tls_name(*pool.discovery);
             pool.endpoints.push_back(std::move(endpoint));
         }
     }

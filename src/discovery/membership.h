@@ -65,7 +65,7 @@ using Found = std::map<Source, std::vector<config::Endpoint>, SourceOrder>;
 
 /// The config as it is served: with the endpoints that were found for its pools, after those that are written. Where
 /// both have an address, what is written counts. What is our own listener is left out (requests would come back for
-/// ever). A found endpoint without capacity has the discovery's.
+/// ever). A found endpoint without capacity has the discovery's, and is verified by the name that was written for DNS.
 [[nodiscard]] config::Config with_found(const config::Config& written, const Found& found);
 
 /// Sources of a config, each once.

@@ -190,9 +190,29 @@ TEST(WithFound, WrittenEndpointsComeFirstAndCount) {
     EXPECT_EQ(numbers(served.pools[0].endpoints), (Numbers{2, 1}));  // 3 is our own listener
     EXPECT_EQ(served.pools[0].endpoints[0].weight, 7);
     EXPECT_EQ(served.pools[0].endpoints[1].capacity, 50);
+    EXPECT_EQ(served.pools[0].endpoints[0].tls_name, "") << "a written one is no name's";
+    EXPECT_EQ(served.pools[0].endpoints[1].tls_name, "web.internal");
     EXPECT_TRUE(served.pools[1].endpoints.empty());
     faster.name = "elsewhere.internal";
     EXPECT_EQ(with_found(config, {{{"web", faster}, {endpoint(1)}}}), config);
+}
+
+TEST(WithFound, EndpointsAreVerifiedByWhatTheOperatorWrote) {
+    const auto name = [](config::DiscoveryType type, std::string written) {
+        config::Config config;
+        config.pools.resize(1);
+        config::Pool& pool = config.pools[0];
+        pool.discovery.emplace();
+        pool.discovery->type = type;
+        pool.discovery->name = std::move(written);
+        config::Endpoint found = endpoint(1);
+        found.labels["host"] = "elsewhere.example";  // as DNS says
+        return with_found(config, {{{pool.name, *pool.discovery}, {found}}}).pools[0].endpoints.at(0).tls_name;
+    };
+    EXPECT_EQ(name(config::DiscoveryType::dns, "web.internal"), "web.internal");
+    EXPECT_EQ(name(config::DiscoveryType::srv, "_https._tcp.web.internal"), "web.internal");
+    EXPECT_EQ(name(config::DiscoveryType::srv, "web.internal"), "web.internal");
+    EXPECT_EQ(name(config::DiscoveryType::file, ""), "");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 
 namespace plimsoll::proxy {
 
-/// `host` is asked for: it names the server where the pool's TLS does not.
+/// `host` is asked for: it names the server where neither the pool's TLS nor discovery does.
 [[nodiscard]] inline Destination destination(const snapshot::Pool& pool, const PreparedPool& made, EndpointIndex at,
                                              std::string_view host, const Client& client) {
     Destination to{.endpoint = pool.facts.members[at.value].id,
@@ -26,8 +26,10 @@ namespace plimsoll::proxy {
                    .proxy_protocol = pool.proxy_protocol,
                    .client = client.peer,
                    .local = client.local};
-    if (pool.tls)
-        to.server_name = pool.tls->server_name.empty() ? std::string(without_port(host)) : pool.tls->server_name;
+    if (pool.tls) {
+        const std::string& own_name = snapshot::tls_name(pool, pool.endpoints[at.value]);
+        to.server_name = own_name.empty() ? std::string(without_port(host)) : own_name;
+    }
     return to;
 }
 

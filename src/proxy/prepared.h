@@ -21,6 +21,8 @@ namespace plimsoll::proxy {
 struct Credentials {
     std::map<std::string, std::shared_ptr<const tls::ServerContext>, std::less<>> listeners;  ///< by listener name
     std::map<std::string, std::shared_ptr<const tls::ClientContext>, std::less<>> pools;      ///< by pool name
+    /// The very same contexts.
+    friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
 struct PreparedListener {

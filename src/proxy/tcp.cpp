@@ -81,7 +81,7 @@ bool Tunnel::choose() {
     const balance::Asked asked{.key = pool_->hash.by == config::HashBy::client && snapshot::goes_by_key(*pool_)
                                           ? std::optional(keyed_hash(client_.peer.host_bytes(), 0))
                                           : std::nullopt,
-                              .shared = core_.shared()};
+                               .shared = core_.shared()};
     balance::Cursor& cursor = revision_->cursors[pool_at_.value];
     core_.adopt_ejections();
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
@@ -101,16 +101,16 @@ Task<Cause> Tunnel::reach() {
         attempt.endpoint = pool_->facts.members[chosen_.value].id;
         const std::uint32_t others = core_.endpoints[attempt.endpoint.value].in_flight;
         const PreparedPool& made = revision_->prepared->pools[pool_at_.value];
+        const std::string& own_name = snapshot::tls_name(*pool_, pool_->endpoints[chosen_.value]);
         const Instant start = core_.now();
-        const Destination to{
-            .endpoint = attempt.endpoint,
-            .address = made.addresses[chosen_.value],
-            .limits = pool_->limits,
-            .tls = made.tls,
-            .server_name = pool_->tls && !pool_->tls->server_name.empty() ? pool_->tls->server_name : server_name_,
-            .proxy_protocol = pool_->proxy_protocol,
-            .client = client_.peer,
-            .local = client_.local};
+        const Destination to{.endpoint = attempt.endpoint,
+                             .address = made.addresses[chosen_.value],
+                             .limits = pool_->limits,
+                             .tls = made.tls,
+                             .server_name = own_name.empty() ? server_name_ : own_name,
+                             .proxy_protocol = pool_->proxy_protocol,
+                             .client = client_.peer,
+                             .local = client_.local};
         auto raw =
             co_await core_.upstreams.connect(to, async::earlier(Deadline::after(start, timeouts_.connect), total));
         attempt.connect = attempt.first_byte = core_.now() - start;

@@ -109,7 +109,7 @@ void add_members(Pool& pool, const config::Pool& written, Identities& identities
     for (const auto& endpoint : written.endpoints) {
         const EndpointId id = identities.endpoint(written.name, endpoint.address, endpoint.name);
         const double capacity = endpoint.capacity.value_or(0);
-        pool.endpoints.push_back({id, endpoint.name, endpoint.address, capacity, endpoint.zone});
+        pool.endpoints.push_back({id, endpoint.name, endpoint.address, capacity, endpoint.zone, endpoint.tls_name});
         balance::Member& member = pool.facts.members.emplace_back();
         member.id = id;
         member.weight = endpoint.weight;
@@ -161,6 +161,10 @@ Pool compile_pool(const config::Pool& written, const OwnZone& zone, Identities& 
     const bool lends = before != nullptr && same_table(before->facts, facts);
     facts.table = lends ? before->facts.table : balance::build_table(facts.policy, facts.members);
     return pool;
+}
+
+const std::string& tls_name(const Pool& pool, const Endpoint& endpoint) {
+    return pool.tls && !pool.tls->server_name.empty() ? pool.tls->server_name : endpoint.tls_name;
 }
 
 bool goes_by_key(const Pool& pool) {

@@ -48,6 +48,7 @@ struct Endpoint {
     config::Address address;
     double capacity = 0;  ///< requests/s, 0 = not declared
     std::string zone;
+    std::string tls_name;  ///< by which it was found; empty = none
 };
 
 /// A pool-wide limit's part for one worker, rounded up; 0 = no limit.
@@ -75,6 +76,10 @@ struct Pool {
 };
 /// Whether the pool's policy goes by a key (Asked::key), made from what `hash` names.
 [[nodiscard]] bool goes_by_key(const Pool& pool);
+
+/// Whom TLS asks for and verifies at this endpoint: what is written, else the name it was found by. Empty: whatever
+/// Host (or server name) the client asked for.
+[[nodiscard]] const std::string& tls_name(const Pool& pool, const Endpoint& endpoint);
 
 /// One pool that a route may send to.
 struct Target {

@@ -1,6 +1,8 @@
 #include "tls/certificate.h"
 
 #include <arpa/inet.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/decoder.h>
 #include <openssl/pem.h>
 #include <openssl/pemerr.h>
 
@@ -11,6 +13,8 @@
 #include <iterator>
 
 #include "base/hash.h"
+#include "tls/certificate_cache.h"
+#include "tls/ocsp.h"
 #include "tls/openssl.h"
 
 namespace plimsoll::tls {
@@ -29,32 +33,52 @@ BioPtr reader(std::string_view bytes) { return BioPtr(BIO_new_mem_buf(bytes.data
 /// A key with a passphrase is an error: nobody could type it.
 int no_passphrase(char*, int, int, void*) { return -1; }
 
-/// All certificates of a PEM text, in order. Errors: invalid.
-Result<std::vector<X509Ptr>> read_certificates(const std::string& name, std::string_view pem) {
-    std::vector<X509Ptr> out;
-    const BioPtr bio = reader(pem);
-    for (;;) {
-        ERR_clear_error();
-        X509Ptr one(PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr));
-        if (!one) break;
-        out.push_back(std::move(one));
-    }
-    const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+/// Reads one certificate; nullptr: there is none, or it cannot be read, and OpenSSL's queue says which.
+X509Ptr next_certificate(BIO* bio) {
     ERR_clear_error();
-    if (out.empty()) return fail(Code::invalid, name + ": no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
-    if (!at_end) {
-        return fail(Code::invalid, name + ": certificate " + std::to_string(out.size() + 1) + " cannot be read");
-    }
-    return out;
+    return X509Ptr(PEM_read_bio_X509(bio, nullptr, no_passphrase, nullptr));
 }
 
-Result<PkeyPtr> read_key(const std::string& name, std::string_view pem) {
+std::unexpected<Error> no_certificate(const std::string& name, std::size_t before) {
+    const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    if (at_end) return fail(Code::invalid, name + ": no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
+    return fail(Code::invalid, name + ": certificate " + std::to_string(before + 1) + " cannot be read");
+}
+
+/// The way to a key that is known to be of this type, in PKCS#8, as nearly all are: OpenSSL's general one tries every
+/// decoder that it has and takes three times as long.
+PkeyPtr read_key_of(std::string_view pem, const char* type) {
+    char *label = nullptr, *header = nullptr;
+    unsigned char* der = nullptr;
+    long size = 0;
+    const BioPtr bio = reader(pem);
+    if (PEM_read_bio(bio.get(), &label, &header, &der, &size) != 1) return nullptr;
+    EVP_PKEY* key = nullptr;
+    if (std::string_view(label) == PEM_STRING_PKCS8INF) {
+        const std::unique_ptr<OSSL_DECODER_CTX, Free<OSSL_DECODER_CTX_free>> decoder(OSSL_DECODER_CTX_new_for_pkey(
+            &key, "DER", "PrivateKeyInfo", type, OSSL_KEYMGMT_SELECT_ALL, nullptr, nullptr));
+        const unsigned char* at = der;
+        auto left = static_cast<std::size_t>(size);
+        if (decoder) (void)OSSL_DECODER_from_data(decoder.get(), &at, &left);
+    }
+    OPENSSL_free(label);
+    OPENSSL_free(header);
+    OPENSSL_clear_free(der, static_cast<std::size_t>(size));
+    return PkeyPtr(key);
+}
+
+/// `type`: that of the key which is expected.
+Result<PkeyPtr> read_key(const std::string& name, std::string_view pem, const char* type) {
     if (pem.find("-----BEGIN") == std::string_view::npos) {
         return fail(Code::invalid, name + ": no private key in PEM form");
     }
     ERR_clear_error();
-    const BioPtr bio = reader(pem);
-    PkeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
+    PkeyPtr key = type != nullptr ? read_key_of(pem, type) : nullptr;
+    if (!key) {
+        const BioPtr bio = reader(pem);
+        key.reset(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
+    }
     ERR_clear_error();
     if (key) return key;
     const bool sealed = pem.find("ENCRYPTED") != std::string_view::npos;
@@ -76,40 +100,49 @@ bool is_trusted(const Authorities& authorities, X509* leaf, STACK_OF(X509) * iss
     return X509_verify_cert(context.get()) == 1;
 }
 
-void describe_chain(Facts& facts, X509* leaf, STACK_OF(X509) * issuers, const Authorities* authorities) {
-    facts.issuers = static_cast<std::size_t>(sk_X509_num(issuers));
+void describe_chain(Facts& facts, X509* leaf, const Issuers& issuers, const Authorities* authorities) {
+    STACK_OF(X509)* chain = issuers.certificates.get();
+    facts.issuers = static_cast<std::size_t>(sk_X509_num(chain));
     facts.self_signed = X509_self_signed(leaf, 1) == 1;
-    facts.chain_in_order = true;
-    facts.chain_not_after = facts.not_after;
-    X509* below = leaf;
-    for (int i = 0; i < sk_X509_num(issuers); ++i) {
-        X509* issuer = sk_X509_value(issuers, i);
-        facts.chain_in_order = facts.chain_in_order && signed_by(below, issuer);
-        facts.chain_not_after = std::min(facts.chain_not_after, timestamp(X509_get0_notAfter(issuer)));
-        below = issuer;
-    }
-    if (authorities != nullptr) facts.trusted = is_trusted(*authorities, leaf, issuers);
+    facts.chain_in_order = issuers.in_order && (facts.issuers == 0 || signed_by(leaf, sk_X509_value(chain, 0)));
+    facts.chain_not_after = std::min(facts.not_after, issuers.not_after);
+    if (authorities != nullptr) facts.trusted = is_trusted(*authorities, leaf, chain);
     facts.chain_complete =
         facts.chain_in_order && (facts.self_signed || facts.issuers > 0 || facts.trusted.value_or(false));
     ERR_clear_error();
 }
 
-/// Everything that is read from one Pem.
-Result<Certificate::Inside> read(const Pem& pem, const Authorities* authorities) {
-    const std::string name = "certificate " + pem.name;
-    Result<std::vector<X509Ptr>> certificates = read_certificates(name, pem.chain);
-    if (!certificates) return std::unexpected(certificates.error());
-    Result<PkeyPtr> key = read_key(name, pem.key);
-    if (!key) return std::unexpected(key.error());
+void take_staple(Certificate::Inside& out, std::string_view der) {
+    out.facts.must_staple = must_staple(out.leaf.get());
+    if (der.empty()) return;
+    Result<Staple> staple = read_staple(der, out.leaf.get(), out.chain());
+    if (staple) {
+        out.facts.staple_until = staple->until;
+        out.staple = std::move(*staple);
+    } else {
+        out.facts.staple_error = staple.error().detail;
+        out.facts.revoked = staple.error().code == Code::conflict;
+    }
+}
 
+/// Everything that is read from one Pem.
+Result<Certificate::Inside> read(const Pem& pem, const Authorities* authorities, IssuerCache* shared) {
+    const std::string name = "certificate " + pem.name;
     Certificate::Inside out;
-    out.leaf = std::move(certificates->front());
-    out.key = std::move(*key);
-    out.issuers.reset(sk_X509_new_null());
-    for (std::size_t i = 1; i < certificates->size(); ++i)
-        sk_X509_push(out.issuers.get(), (*certificates)[i].release());
+    const BioPtr bio = reader(pem.chain);
+    out.leaf = next_certificate(bio.get());
+    if (!out.leaf) return no_certificate(name, 0);
+    const auto left = static_cast<std::size_t>(BIO_pending(bio.get()));
+    const std::string_view rest = std::string_view(pem.chain).substr(pem.chain.size() - left);
+    auto issuers = shared != nullptr ? shared->read(name, rest) : read_issuers(name, rest);
+    if (!issuers) return std::unexpected(issuers.error());
+    out.issuers = std::move(*issuers);
     X509* leaf = out.leaf.get();
     EVP_PKEY* public_key = X509_get0_pubkey(leaf);
+    const char* type = public_key != nullptr ? EVP_PKEY_get0_type_name(public_key) : nullptr;
+    Result<PkeyPtr> key = read_key(name, pem.key, type);
+    if (!key) return std::unexpected(key.error());
+    out.key = std::move(*key);
     X509_check_purpose(leaf, -1, 0);  // fills what OpenSSL caches in the object, before threads share it
     if (public_key == nullptr) return fail(Code::invalid, name + ": its public key cannot be read");
 
@@ -128,15 +161,42 @@ Result<Certificate::Inside> read(const Pem& pem, const Authorities* authorities)
     }
     facts.not_before = timestamp(X509_get0_notBefore(leaf));
     facts.not_after = timestamp(X509_get0_notAfter(leaf));
-    const char* type = EVP_PKEY_get0_type_name(public_key);
     facts.key_type = type != nullptr ? type : "unknown";
     facts.key_bits = EVP_PKEY_get_bits(public_key);
     facts.key_matches = X509_check_private_key(leaf, out.key.get()) == 1;
-    describe_chain(facts, leaf, out.issuers.get(), authorities);
+    describe_chain(facts, leaf, *out.issuers, authorities);
+    take_staple(out, pem.ocsp);
     return out;
 }
 
 }  // namespace
+
+Result<std::vector<X509Ptr>> read_certificates(const std::string& name, std::string_view pem, std::size_t before) {
+    std::vector<X509Ptr> out;
+    const BioPtr bio = reader(pem);
+    while (X509Ptr one = next_certificate(bio.get())) out.push_back(std::move(one));
+    const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (!at_end || (out.empty() && before == 0)) return no_certificate(name, before + out.size());
+    ERR_clear_error();
+    return out;
+}
+
+Result<std::shared_ptr<const Issuers>> read_issuers(const std::string& name, std::string_view pem) {
+    Result<std::vector<X509Ptr>> certificates = read_certificates(name, pem, 1);
+    if (!certificates) return std::unexpected(certificates.error());
+    auto out = std::make_shared<Issuers>();
+    out->certificates.reset(sk_X509_new_null());
+    X509* below = nullptr;
+    for (X509Ptr& each : *certificates) {
+        X509_check_purpose(each.get(), -1, 0);
+        out->in_order = out->in_order && (below == nullptr || signed_by(below, each.get()));
+        out->not_after = std::min(out->not_after, timestamp(X509_get0_notAfter(each.get())));
+        below = each.get();
+        sk_X509_push(out->certificates.get(), each.release());
+    }
+    ERR_clear_error();
+    return out;
+}
 
 // ---- small parts ---------------------------------------------------------------------------------------------------
 
@@ -230,13 +290,13 @@ bool covers(const Facts& facts, std::string_view host) {
 // ---- public --------------------------------------------------------------------------------------------------------
 
 Result<Facts> inspect(const Pem& pem, const Authorities* authorities) {
-    Result<Certificate::Inside> inside = read(pem, authorities);
+    Result<Certificate::Inside> inside = read(pem, authorities, nullptr);
     if (!inside) return std::unexpected(inside.error());
     return std::move(inside->facts);
 }
 
-Result<std::shared_ptr<const Certificate>> Certificate::load(const Pem& pem) {
-    Result<Inside> inside = read(pem, nullptr);
+Result<std::shared_ptr<const Certificate>> Certificate::load(const Pem& pem, IssuerCache* shared) {
+    Result<Inside> inside = read(pem, nullptr, shared);
     if (!inside) return std::unexpected(inside.error());
     if (!inside->facts.key_matches) {
         return fail(Code::invalid, "certificate " + pem.name + ": the private key belongs to another certificate");
@@ -247,6 +307,11 @@ Result<std::shared_ptr<const Certificate>> Certificate::load(const Pem& pem) {
 Certificate::Certificate(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Certificate::~Certificate() = default;
 const Facts& Certificate::facts() const { return inside_->facts; }
+bool Certificate::leads_to(const Authorities& authorities) const {
+    const bool does = is_trusted(authorities, inside_->leaf.get(), inside_->chain());
+    ERR_clear_error();
+    return does;
+}
 
 Authorities::Authorities(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Authorities::~Authorities() = default;

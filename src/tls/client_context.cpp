@@ -19,8 +19,8 @@ bool set_identity(SSL_CTX* context, const ClientSettings& settings) {
     }
     if (!settings.certificate) return true;
     const Certificate::Inside& certificate = settings.certificate->inside();
-    return SSL_CTX_use_cert_and_key(context, certificate.leaf.get(), certificate.key.get(), certificate.issuers.get(),
-                                    1) == 1;
+    return SSL_CTX_use_cert_and_key(context, certificate.leaf.get(), certificate.key.get(), certificate.chain(), 1) ==
+           1;
 }
 
 }  // namespace

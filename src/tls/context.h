@@ -67,6 +67,8 @@ struct ServerSettings {
     std::vector<std::string> alpn{};  ///< by our preference: "h2", "http/1.1"; empty = ALPN is ignored
     bool session_tickets = true;
     std::shared_ptr<const TicketKeys> ticket_keys{};  ///< nullptr: keys of this context's own
+    /// The same objects in the same roles: a context made of one serves for the other.
+    friend bool operator==(const ServerSettings&, const ServerSettings&) = default;
 };
 
 class ServerContext {
@@ -98,6 +100,7 @@ struct ClientSettings {
     std::vector<std::string> alpn{};                   ///< offered, by preference; empty = none
     Version min_version = Version::tls12;
     bool resume = true;  ///< keep sessions for the next connection to the same endpoint and name
+    friend bool operator==(const ClientSettings&, const ClientSettings&) = default;
 };
 
 class ClientContext {

@@ -182,6 +182,7 @@ void Session::Engine::learn() {
         facts_.peer_fingerprint = fingerprint(peer);
     }
     if (SSL_is_server(ssl()) == 1) {
+        SSL_set_tlsext_status_ocsp_resp(ssl(), nullptr, 0);  // sent; it would stay as long as the connection
         facts_.certificate = static_cast<const ServerContext*>(context_.get())->certificate_for(facts_.sni);
     }
 }

@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -51,11 +52,26 @@ struct Authorities::Inside {
     std::string digest;
 };
 
+/// What stands behind a leaf in its file: all leaves of one authority share it.
+struct Issuers {
+    X509StackPtr certificates;
+    bool in_order = true;            ///< each is signed by the next
+    Timestamp not_after{INT64_MAX};  ///< the first moment at which one of them has ended
+};
+
+/// An OCSP response as it is sent, and within which time.
+struct Staple {
+    std::string der;
+    Timestamp from, until;
+};
+
 struct Certificate::Inside {
     X509Ptr leaf;
-    X509StackPtr issuers;
+    std::shared_ptr<const Issuers> issuers;
     PkeyPtr key;
     Facts facts;
+    std::optional<Staple> staple;
+    [[nodiscard]] STACK_OF(X509) * chain() const { return issuers->certificates.get(); }
 };
 
 /// Hash that lets a map be asked with a view.
@@ -97,6 +113,12 @@ struct Handshake {
 [[nodiscard]] Result<std::string> alpn_wire(const std::vector<std::string>& names);
 /// Notes in the Handshake why a certificate is refused.
 int note_refusal(int ok, X509_STORE_CTX* store);
+
+/// All certificates of a PEM text, in order; `before` are those that the file has before it. Errors: invalid.
+[[nodiscard]] Result<std::vector<X509Ptr>> read_certificates(const std::string& name, std::string_view pem,
+                                                             std::size_t before = 0);
+/// What follows the leaf, possibly nothing. Errors: invalid.
+[[nodiscard]] Result<std::shared_ptr<const Issuers>> read_issuers(const std::string& name, std::string_view pem);
 
 /// "CN=a,O=b" (RFC 2253), without control characters.
 [[nodiscard]] std::string text(const X509_NAME* name);

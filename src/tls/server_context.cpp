@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 
 #include "base/hash.h"
+#include "tls/ocsp.h"
 #include "tls/openssl.h"
 #include "tls/ticket_keys.h"
 
@@ -55,12 +57,28 @@ int on_certificate(SSL* ssl, void* inside_pointer) {
     SSL_certs_clear(ssl);
     for (std::uint32_t index : inside.choose(handshake_of(ssl).sni)) {
         const Certificate::Inside& certificate = inside.settings.certificates[index]->inside();
-        if (SSL_use_cert_and_key(ssl, certificate.leaf.get(), certificate.key.get(), certificate.issuers.get(), 1) !=
-            1) {
+        if (SSL_use_cert_and_key(ssl, certificate.leaf.get(), certificate.key.get(), certificate.chain(), 1) != 1) {
             return 0;
         }
     }
     return 1;
+}
+
+/// The client asks for an OCSP response; it gets one if ours holds now. Without one it decides for itself.
+int on_status(SSL* ssl, void* inside_pointer) {
+    const Inside& inside = *static_cast<const Inside*>(inside_pointer);
+    const X509* shown = SSL_get_certificate(ssl);
+    for (std::uint32_t index : inside.choose(handshake_of(ssl).sni)) {
+        const Certificate::Inside& certificate = inside.settings.certificates[index]->inside();
+        if (certificate.leaf.get() != shown || !certificate.staple) continue;
+        if (!is_current(*certificate.staple, {std::time(nullptr) * 1'000'000'000})) return SSL_TLSEXT_ERR_NOACK;
+        const std::string& der = certificate.staple->der;
+        void* copy = OPENSSL_memdup(der.data(), der.size());
+        if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
+        SSL_set_tlsext_status_ocsp_resp(ssl, static_cast<unsigned char*>(copy), static_cast<long>(der.size()));
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
 }
 
 int on_alpn(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* offered, unsigned int size,
@@ -223,6 +241,11 @@ Result<std::shared_ptr<const ServerContext>> ServerContext::create(ServerSetting
     SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_cert_cb(context, on_certificate, inside.get());
+    const auto staples = [](const auto& certificate) { return certificate->inside().staple.has_value(); };
+    if (std::ranges::any_of(inside->settings.certificates, staples)) {
+        SSL_CTX_set_tlsext_status_cb(context, on_status);
+        SSL_CTX_set_tlsext_status_arg(context, inside.get());
+    }
     if (!inside->alpn.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, inside.get());
     return std::shared_ptr<const ServerContext>(new ServerContext(std::move(inside)));
 }

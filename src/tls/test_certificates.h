@@ -4,6 +4,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -16,6 +17,8 @@
 
 namespace plimsoll::tls::test {
 
+class Identity;
+
 enum class KeyKind : std::uint8_t { ec, rsa, ed25519 };
 
 struct Ask {
@@ -26,7 +29,17 @@ struct Ask {
     const char* until = "20990101000000Z";
     KeyKind key = KeyKind::ec;
     bool authority = false;
-    bool nul_in_name = false;  ///< the first name gets "\0.evil" behind it
+    bool nul_in_name = false;   ///< the first name gets "\0.evil" behind it
+    bool must_staple = false;   ///< RFC 7633
+    bool answers_ocsp = false;  ///< may sign OCSP responses for its issuer
+};
+
+/// An OCSP response; times are seconds from now.
+struct Answer {
+    int status = V_OCSP_CERTSTATUS_GOOD;
+    long from = -3600;
+    long until = 86'400;               ///< 0 = it does not say
+    const Identity* signer = nullptr;  ///< nullptr: the issuer
 };
 
 /// A certificate with its key, and those that issued it.
@@ -54,6 +67,8 @@ public:
         } else if (!names.empty()) {
             extend(NID_subject_alt_name, names);
         }
+        if (ask.must_staple) extend(NID_tlsfeature, "status_request");
+        if (ask.answers_ocsp) extend(NID_ext_key_usage, "OCSPSigning");
         EVP_PKEY* signer = issuer ? issuer->key_.get() : key_.get();
         X509_sign(x, signer, EVP_PKEY_get_id(signer) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256());
     }
@@ -85,6 +100,33 @@ public:
     [[nodiscard]] Pem pem(std::string name) const { return {std::move(name), chain_pem(), key_pem()}; }
     [[nodiscard]] std::shared_ptr<const Certificate> load(std::string name) const {
         return Certificate::load(pem(std::move(name))).value();
+    }
+    /// What the issuer says of this certificate, DER.
+    [[nodiscard]] std::string ocsp(const Answer& answer = {}) const {
+        OCSP_BASICRESP* basic = OCSP_BASICRESP_new();
+        OCSP_CERTID* id = OCSP_cert_to_id(nullptr, certificate_.get(), issuer_->certificate_.get());
+        ASN1_TIME* from = X509_gmtime_adj(nullptr, answer.from);
+        ASN1_TIME* until = answer.until != 0 ? X509_gmtime_adj(nullptr, answer.until) : nullptr;
+        ASN1_TIME* revoked = answer.status == V_OCSP_CERTSTATUS_REVOKED ? from : nullptr;
+        OCSP_basic_add1_status(basic, id, answer.status, OCSP_REVOKED_STATUS_NOSTATUS, revoked, from, until);
+        const Identity* signer = answer.signer != nullptr ? answer.signer : issuer_;
+        OCSP_basic_sign(basic, signer->certificate_.get(), signer->key_.get(), EVP_sha256(), nullptr, 0);
+        std::string out = ocsp_response(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+        ASN1_TIME_free(from);
+        ASN1_TIME_free(until);
+        OCSP_CERTID_free(id);
+        OCSP_BASICRESP_free(basic);
+        return out;
+    }
+    /// Of a responder that has no answer: "tryLater" and the like.
+    [[nodiscard]] static std::string ocsp_response(int status, OCSP_BASICRESP* basic = nullptr) {
+        OCSP_RESPONSE* response = OCSP_response_create(status, basic);
+        unsigned char* der = nullptr;
+        const int size = i2d_OCSP_RESPONSE(response, &der);
+        std::string out(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
+        OPENSSL_free(der);
+        OCSP_RESPONSE_free(response);
+        return out;
     }
     [[nodiscard]] std::shared_ptr<const Authorities> trust() const {
         return Authorities::from_pem("test", certificate_pem()).value();

@@ -1,15 +1,17 @@
 """TLS with other people's tools: openssl s_client and s_server, curl, NGINX, sslscan, testssl.sh."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import socket
 import ssl
 import threading
+import time
 import unittest
 
-from harness import PATIENCE, Client, Peer, PeerTest, Plimsoll, base_config, free_port, needs, variants, wait_until
+from harness import PATIENCE, Client, Peer, PeerTest, Plimsoll, base_config, binary, free_port, needs, variants, wait_until
 from tools import EASY, apply, ask, certificates, nginx, run
 
 
@@ -250,6 +252,65 @@ class Swap(PeerTest):
         self.assertEqual(subject(s_client(port, "-servername", "x")), "new.example")
 
 
+@needs("openssl")
+class Stapling(PeerTest):
+    """OCSP responses from files: what s_client is handed, and that a bad one is never an outage."""
+    changes = {"guard": EASY}
+
+    @classmethod
+    def configure(cls, config):
+        made = certificates()
+        cls.pairs, section = {}, {}
+        for name in ("good", "foreign", "missing", "revoked"):
+            cls.pairs[name] = made.leaf(f"staple-{name}", f"{name}.example", chain_too=True)
+            section[name] = dict(zip(("chain", "key"), map(str, cls.pairs[name])), ocsp=str(made.directory / f"staple-{name}.ocsp"))
+        made.ocsp("staple-good", cls.pairs["good"][0])
+        made.ocsp("staple-foreign", cls.pairs["good"][0])
+        made.ocsp("staple-revoked", cls.pairs["revoked"][0], revoked=True)
+        config["certificates"] = section
+        config["listeners"]["secure"] = {"address": f"127.0.0.1:{free_port()}", "tls": {"certificates": list(section)}}
+
+    def status(self, name, *more):
+        """What s_client says of the response, and of the connection."""
+        return s_client(self.server.port_of("secure"), "-servername", f"{name}.example", "-status", "-CAfile", certificates().ca, *more)
+
+    @variants(("12", "-tls1_2"), ("13", "-tls1_3"))
+    def test_good(self, version):
+        text = self.status("good", version)
+        self.assertIn("OCSP Response Status: successful", text)
+        self.assertIn("Cert Status: good", text)
+        self.assertIn("Verify return code: 0 (ok)", text)
+
+    @variants(("foreign", "foreign"), ("revoked", "revoked"))
+    def test_bad_is_not_sent(self, name):
+        text = self.status(name)
+        self.assertIn("OCSP response: no response sent", text)
+        self.assertIn("Verify return code: 0 (ok)", text)
+
+    def test_renewed_with_its_file(self):
+        self.assertIn("no response sent", self.status("missing"))
+        certificates().ocsp("staple-missing", self.pairs["missing"][0])
+        wait_until("the new response is stapled", lambda: "Cert Status: good" in self.status("missing"), 16 * PATIENCE, 0.3)
+        certificates().ocsp("staple-missing", self.pairs["missing"][0], revoked=True)
+        wait_until("a response that says revoked is not", lambda: "no response sent" in self.status("missing"), 16 * PATIENCE, 0.3)
+
+    def test_findings(self):
+        chain, key = certificates().leaf("staple-must", "must.example", must_staple=True, chain_too=True)
+        config = self.server.directory / "stapled.json"
+        ends = certificates().directory / "staple-revoked.ocsp"
+        section = {"must": {"chain": str(chain), "key": str(key)},
+                   "revoked": dict(zip(("chain", "key"), map(str, self.pairs["revoked"])), ocsp=str(ends)),
+                   "foreign": dict(zip(("chain", "key"), map(str, self.pairs["foreign"])), ocsp=str(certificates().directory / "staple-foreign.ocsp"))}
+        text = base_config([9])
+        text["certificates"] = section
+        text["listeners"]["secure"] = {"address": "127.0.0.1:1", "tls": {"certificates": list(section)}}
+        config.write_text(json.dumps(text))
+        said = run(binary(), "check", config).stdout
+        for code, path in (("P420-must-staple", "certificates.must"), ("P420-certificate-revoked", "certificates.revoked.ocsp"),
+                           ("P420-ocsp-unusable", "certificates.foreign.ocsp")):
+            self.assertRegex(said, rf"{code}: {re.escape(path)}: ")
+
+
 class Backends(unittest.TestCase):
     """TLS towards servers: verified unless told otherwise, by name and authority; a certificate of ours when asked for."""
 
@@ -323,6 +384,65 @@ class Backends(unittest.TestCase):
                            and self.server.log_lines())
         reused = [attempt["reused"] for line in lines for attempt in line["attempts"] if attempt["endpoint"] == "right"]
         self.assertGreater(sum(reused), 45)
+
+
+def name_server(answer="127.0.0.1"):
+    """A UDP socket that says `answer` to every question for A, and nothing to others, until it is closed."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                asked, client = server.recvfrom(4096)
+                end = asked.index(b"\0", 12) + 5  # name, type, class
+                found = asked[end - 4:end - 2] == b"\0\1"
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4" + socket.inet_aton(answer) if found else b""
+                server.sendto(asked[:2] + b"\x81\x80\0\1" + (b"\0\1" if found else b"\0\0") + b"\0\0\0\0" + asked[12:end] + record, client)
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+@needs("nginx")
+class FoundByName(unittest.TestCase):
+    """Endpoints that DNS has found are asked for and verified by the name that was written, by requests and by checks."""
+
+    @classmethod
+    def setUpClass(cls):
+        made = certificates()
+        chain, key = made.leaf("found", "found.internal")
+        port, plain = free_port(), free_port()
+        cls.peer = nginx(http=f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {chain}; ssl_certificate_key {key}; "
+                         f"location / {{ return 200 'sni=$ssl_server_name'; }} }} server {{ listen 127.0.0.1:{plain}; return 200 plain; }}")
+        cls.peer.port = plain
+        cls.peer.start()
+        cls.addClassCleanup(cls.peer.stop)
+        names = name_server()
+        cls.addClassCleanup(names.close)
+        config = base_config([plain])
+        for name, host in (("right", "found.internal"), ("wrong", "other.internal")):
+            config["pools"][name] = {
+                "discovery": {"type": "dns", "name": host, "port": port, "resolvers": [f"127.0.0.1:{names.getsockname()[1]}"]},
+                "tls": {"ca": str(made.ca)}, "retry": {"attempts": 1}}
+            config["routes"].insert(0, {"name": name, "match": {"path": f"/{name}"}, "pool": name})
+        config["pools"]["right"]["health"] = {"path": "/", "interval": "100ms", "timeout": "2s"}
+        cls.server = Plimsoll(config).start()
+        cls.addClassCleanup(lambda: cls.server.stop())
+
+    def get(self, name):
+        with Client(self.server.port) as client:
+            return client.get(f"/{name}")
+
+    def test_the_name_that_was_asked_for(self):
+        self.assertEqual(wait_until("it is found", lambda: self.get("right").status == 200 and self.get("right"), 10 * PATIENCE).body,
+                         b"sni=found.internal")
+        for _ in range(10):  # checks that ask for another name would have taken it out by now
+            time.sleep(0.1)
+            self.assertEqual(self.get("right").status, 200)
+
+    def test_somebody_else(self):
+        answer = wait_until("it is found", lambda: self.get("wrong").status == 502 and self.get("wrong"), 10 * PATIENCE)
+        self.assertEqual(answer.get("X-Plimsoll-Cause"), "upstream_tls", answer.raw)
 
 
 class EarlyBytes(unittest.TestCase):

@@ -41,7 +41,7 @@ class Certificates:
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign", check=True)
         return self.directory / f"{name}.pem"
 
-    def leaf(self, file, *names, ca="ca", client=False, rsa=False):
+    def leaf(self, file, *names, ca="ca", client=False, rsa=False, must_staple=False, chain_too=False):
         """(chain, key) of a new certificate for `names`; the first is its common name."""
         chain, key, request = (self.directory / f"{file}.{end}" for end in ("pem", "key", "csr"))
         kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -50,10 +50,25 @@ class Certificates:
         extensions.write_text(
             "subjectAltName=" + ",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in names) +
             "\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature"
-            f"\nextendedKeyUsage={'clientAuth' if client else 'serverAuth'}\n")
+            f"\nextendedKeyUsage={'clientAuth' if client else 'serverAuth'}\n" + ("tlsfeature=status_request\n" if must_staple else ""))
         run("openssl", "x509", "-req", "-in", request, "-CA", self.directory / f"{ca}.pem", "-CAkey", self.directory / f"{ca}.key",
             "-CAcreateserial", "-days", "20", "-extfile", extensions, "-out", chain, check=True)
+        if chain_too:
+            chain.write_bytes(chain.read_bytes() + (self.directory / f"{ca}.pem").read_bytes())
         return chain, key
+
+    def ocsp(self, file, chain, ca="ca", minutes=60, revoked=False):
+        """A file with what the authority says of this certificate, as `openssl ocsp` answers as its responder."""
+        base = self.directory / file
+        issuer, request, index = self.directory / f"{ca}.pem", base.with_suffix(".ask"), base.with_suffix(".index")
+        serial = run("openssl", "x509", "-in", chain, "-noout", "-serial", check=True).stdout.strip().partition("=")[2]
+        state = "R\t400101000000Z\t240101000000Z" if revoked else "V\t400101000000Z\t"
+        index.write_text(f"{state}\t{serial}\tunknown\t/CN=x\n")
+        answer = base.with_suffix(".ocsp.new")
+        run("openssl", "ocsp", "-issuer", issuer, "-cert", chain, "-reqout", request, "-no_nonce", check=True)
+        run("openssl", "ocsp", "-index", index, "-rsigner", issuer, "-rkey", self.directory / f"{ca}.key", "-CA", issuer,
+            "-reqin", request, "-respout", answer, "-nmin", minutes, check=True)
+        return answer.rename(base.with_suffix(".ocsp"))
 
     def section(self, **files):
         """`certificates:` of a configuration, from name to (chain, key)."""

@@ -13,7 +13,7 @@ from sites import Site, config_of, name_at, propose, served, status, wrk
 from test_websocket import EchoServer, websockets
 from tools import EASY, apply, certificates, run
 
-CHANGES = 130  # nginx-gateway-fabric#5524 had 136 reloads in ten minutes
+CHANGES = 110  # nginx-gateway-fabric#5524 had 136 reloads in ten minutes
 SOCKETS = 40
 
 
@@ -21,13 +21,13 @@ SOCKETS = 40
 @needs("wrk")
 @needs_module("websockets")
 class ManyChanges(unittest.TestCase):
-    """5 and 6: over 130 changes, one more WebSocket after each, with certificates and 2,000 routes that every revision has."""
+    """5 and 6: 110 changes, one more WebSocket after each, with certificates and 500 routes that every revision has."""
 
     def site(self, site, echo):
         config = config_of(site, workers=2)
         config["pools"]["echo"] = dict(config["pools"]["web"], endpoints=[{"name": "echo", "address": f"127.0.0.1:{echo.port}"}])
         config["routes"] = [{"name": "ws", "match": {"path": "/ws"}, "pool": "echo", "upgrades": ["websocket"]}]
-        config["routes"] += [{"name": f"r{i}", "match": {"host": f"h{i}.example", "path_prefix": f"/{i}"}, "pool": "web"} for i in range(2000)]
+        config["routes"] += [{"name": f"r{i}", "match": {"host": f"h{i}.example", "path_prefix": f"/{i}"}, "pool": "web"} for i in range(500)]
         config["routes"] += [{"name": "rest", "pool": "web"}]
         config["certificates"] = certificates().section(many=certificates().leaf("many", "many.example"))
         config["listeners"]["secure"] = {"address": f"127.0.0.1:{free_port()}", "tls": {"certificates": ["many"]}}
@@ -69,7 +69,7 @@ class ManyChanges(unittest.TestCase):
         await all_speak("last")
         self.assertEqual(echo.open, first + CHANGES)
         self.assertEqual(self.threads(server), threads)
-        # Every revision held would cost its 2,000 routes, about 1.2 MiB, on top of its share of certificates.
+        # Every revision held would cost its 500 routes, about 0.3 MiB in all, on top of its share of certificates.
         settled, last = max(rss[20:40]), max(rss[-20:])
         print(f"      {CHANGES} changes in {seconds:.0f} s under {len(sockets)} sockets, {requests} requests: "
               f"{settled >> 10} MiB after 40 changes, {last >> 10} MiB after the last")
@@ -197,14 +197,14 @@ class Retries(unittest.TestCase):
         self.assertIn(f"{requests} done", done.stdout, done.stdout)
         self.assertRegex(done.stdout, rf" {requests} 5xx")
 
-    def test_complaint_18_a_thousand_at_once_are_not_four_thousand(self):
+    def test_complaint_18_four_hundred_at_once_are_not_eight_hundred(self):
         """envoy#30205: 1,000 requests that fail at the same time all passed the budget, since each waited to retry."""
         with Site("n0", "n1", locations=self.FAILING) as site, self.server(site) as server:
-            self.load(server, 1000, 10, 100)
+            self.load(server, 400, 10, 40)
             sent = site.took("n0") + site.took("n1")
-            print(f"      1,000 failing requests at once: {sent} attempts")
-            self.assertLessEqual(sent, 1200 + 10)
-            self.assertGreaterEqual(sent, 1000)
+            print(f"      400 failing requests at once: {sent} attempts")
+            self.assertLessEqual(sent, 480)
+            self.assertGreaterEqual(sent, 400)
 
     def test_complaint_18_the_budget_lasts_while_failures_do(self):
         """envoy-mobile#811: the budget shrank as failures rose. A fifth is a fifth also when everything fails."""
@@ -248,7 +248,7 @@ class Races(unittest.TestCase):
             theirs = status(server)["digest"]
             done = propose(server, mine, "--base", base)
             self.assertEqual(done.returncode, 6, done.stdout + done.stderr)
-            self.assertRegex(done.stdout + done.stderr, "base")
+            self.assertRegex(done.stdout + done.stderr, "stale")
             self.assertEqual(status(server)["digest"], theirs)
             with wrk(server):
                 self.assertEqual(propose(server, dict(mine, pools=server.config["pools"]), "--base", theirs).returncode, 0)
@@ -296,13 +296,15 @@ class Races(unittest.TestCase):
 @needs("nginx")
 @needs("wrk")
 class Cost(unittest.TestCase):
-    """20: a change of 10,000 routes is no event for those who are being served, and is in force when it says so."""
+    """20: a change of a thousand routes is no event for those who are being served, and is in force when it says so."""
+
+    ROUTES = 1000
 
     def large(self, config, count, pool):
         routes = [{"name": f"r{i}", "match": {"host": f"h{i}.example"}, "pool": pool} for i in range(count)]
         return merged(config, {"routes": routes + [{"name": "rest", "pool": "web"}]})
 
-    def test_complaint_20_ten_thousand_routes_under_load(self):
+    def test_complaint_20_a_thousand_routes_under_load(self):
         with Site("n0", "n1") as site:
             config = config_of(site, "n0", workers=2)
             config["pools"]["other"] = dict(config["pools"]["web"], endpoints=site.endpoints("n1"))
@@ -313,16 +315,16 @@ class Cost(unittest.TestCase):
                 with wrk(server) as busy:
                     for pool in ("other", "web", "other"):
                         begun = time.monotonic()
-                        done = propose(server, self.large(server.config, 10_000, pool), seconds=90)
+                        done = propose(server, self.large(server.config, self.ROUTES, pool), seconds=90)
                         took.append(time.monotonic() - begun)
                         self.assertEqual(done.returncode, 0, done.stdout[-2000:] + done.stderr)
                         with Client(server.port) as client:  # at once: 0 means in force
-                            client.send(b"GET / HTTP/1.1\r\nHost: h9999.example\r\n\r\n")
+                            client.send(b"GET / HTTP/1.1\r\nHost: h%d.example\r\n\r\n" % (self.ROUTES - 1))
                             self.assertEqual(client.response().body.decode(), "n1" if pool == "other" else "n0")
                     self.assertEqual(status(server)["candidate"], 0)
                 p99 = [re.search(r"99%\s+(\S+)", load.said)[1] for load in (quiet, busy)]
                 longest = [re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", load.said)[1] for load in (quiet, busy)]
-                print(f"      10,000 routes, three times: {', '.join(f'{each:.1f} s' for each in took)}; {served(quiet)} and {served(busy)} requests, "
+                print(f"      {self.ROUTES} routes, three times: {', '.join(f'{each:.1f} s' for each in took)}; {served(quiet)} and {served(busy)} requests, "
                       f"none failed; p99 {p99[0]} without and {p99[1]} with, longest {longest[0]} and {longest[1]}")
 
                 def milliseconds(text):

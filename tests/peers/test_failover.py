@@ -79,9 +79,11 @@ class Failover(unittest.TestCase):
                     took = [site.took(name) - was for name, was in zip(site.ports, before)]
                     return took[2] / max(sum(took), 1)
                 with wrk(server, connections=2):
-                    apply(server, {"pools": {"web": {"endpoints": site.endpoints()}}}, False)
-                    wait_until("it gets the first", lambda: site.took("late") > 0, 10)
+                    change = threading.Thread(target=apply, args=(server, {"pools": {"web": {"endpoints": site.endpoints()}}}, False))
+                    change.start()
+                    wait_until("it gets the first", lambda: site.took("late") > 0, 20 * PATIENCE)
                     early = share(1)
+                    change.join()
                     time.sleep(9)
                     late = share(1)
                 print(f"      slow start over 8 s: {early:.1%} of the requests in the first second, {late:.1%} after 10 s")

@@ -99,7 +99,7 @@ class OneBadObject(VariantTest):
         said = done.stdout + done.stderr
         self.assertIn(done.returncode, (3, 4), said)
         self.assertIn(named, said, "the object is named")
-        self.assertRegex(said, "(?i)rejected|rolled back|undone", "what became of it")
+        self.assertRegex(said, "(?i)rejected|rolled back|undone|aborted", "what became of it")
         wait_until("the old revision is in force", lambda: status(self.server)["candidate"] == 0)
         after = status(self.server)
         self.assertEqual((after["active"], after["digest"]), (before["active"], before["digest"]))

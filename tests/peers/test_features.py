@@ -176,9 +176,9 @@ class Balancing(SiteTest):
             server = self.pool("n0", "n1", "n2", "n3", policy="maglev", hash={"by": "header", "name": "x-user", "bounded_load": bound})
             took = self.load(server, 120, 16, headers=["x-user: hot"], path="/large")
             share[bound] = max(took.values()) / 120
-        print(f"      one key, four servers: the busiest had {share[0]:.0%}, with bounded_load 1.25 {share[1]:.0%}")
+        print(f"      one key, four servers: the busiest had {share[0]:.0%}, with bounded_load 1.25 {share[1.25]:.0%}")
         self.assertEqual(share[0], 1)
-        self.assertLess(share[1], 0.45)
+        self.assertLess(share[1.25], 0.45)
 
     def test_our_zone_first(self):
         ends = self.site.endpoints("n0", "n1", "n2", "n3")
@@ -350,8 +350,7 @@ class Slow(SiteTest):
         server = self.serve(config)
         done = run("slowhttptest", *mode, "-c", 300, "-r", 150, "-i", 5, "-l", 12, "-p", 2, "-u", f"http://127.0.0.1:{server.port}/", seconds=40)
         text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-        last = {name: int(count) for name, count in re.findall(r"(initializing|pending|connected|error|closed): +(\d+)", text)[-5:]}
-        self.assertEqual((last["connected"], last["pending"], last["closed"]), (0, 0, 300), text[-1500:])
+        self.assertIn("No open connections left", text, text[-1500:])
         self.assertNotRegex(text, "service available: +NO")
         self.assertRegex(text, "service available: +YES")
 

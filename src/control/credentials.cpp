@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 namespace plimsoll::control {
@@ -69,10 +70,10 @@ Result<std::shared_ptr<const tls::ServerContext>> CredentialStore::server(
     tls::ServerSettings settings;
     settings.scope = listener.name;
     for (const std::string& name : listener.tls->certificates) {
-        const auto found = certificates.find(name);
-        if (found == certificates.end()) return fail(Code::invalid, fmt::format("certificate {} is not loaded", name));
-        settings.certificates.push_back(found->second);
+        if (const auto found = certificates.find(name); found != certificates.end())
+            settings.certificates.push_back(found->second);
     }
+    if (settings.certificates.empty()) return fail(Code::invalid, "none of its certificates is loaded");
     settings.min_version = version(listener.tls->min_version);
     settings.client_auth = static_cast<tls::ClientAuth>(listener.tls->client_auth);
     if (listener.tls->client_auth != config::ClientAuth::none) {
@@ -115,19 +116,29 @@ std::vector<check::CertificateFacts> certificate_facts(const config::Config& con
     return all;
 }
 
+std::shared_ptr<const tls::Certificate> CredentialStore::certificate(const config::Certificate& written,
+                                                                     std::vector<std::string>& failures) {
+    const auto chain = read(written.chain), key = read(written.key);
+    auto made = !chain ? Result<std::shared_ptr<const tls::Certificate>>(std::unexpected(chain.error()))
+                : !key ? std::unexpected(key.error())
+                       : tls::Certificate::load({written.name, *chain, *key});
+    if (made) return std::move(*made);
+    failures.push_back(fmt::format("certificate {}: {}", written.name, made.error().detail));
+    for (const Kept& kept : kept_) {
+        const auto found = kept.certificates.find({written.chain, written.key});
+        if (found != kept.certificates.end()) return found->second;
+    }
+    return nullptr;
+}
+
 CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot) {
     Loaded loaded;
     std::map<std::string, std::shared_ptr<const tls::Certificate>> certificates;
     for (const config::Certificate& written : snapshot.certificates) {
-        const auto chain = read(written.chain), key = read(written.key);
-        auto made = !chain ? Result<std::shared_ptr<const tls::Certificate>>(std::unexpected(chain.error()))
-                    : !key ? std::unexpected(key.error())
-                           : tls::Certificate::load({written.name, *chain, *key});
-        if (made) {
-            certificates.emplace(written.name, std::move(*made));
-        } else {
-            loaded.failures.push_back(fmt::format("certificate {}: {}", written.name, made.error().detail));
-        }
+        auto made = certificate(written, loaded.failures);
+        if (made == nullptr) continue;
+        loaded.certificates.emplace(std::pair{written.chain, written.key}, made);
+        certificates.emplace(written.name, std::move(made));
     }
     for (const config::Listener& listener : snapshot.listeners) {
         if (!listener.tls) continue;
@@ -175,7 +186,8 @@ std::shared_ptr<const proxy::Prepared> CredentialStore::prepared(
         Loaded loaded = load(*snapshot);
         Kept kept{.prepared = proxy::prepare(snapshot, loaded.credentials),
                   .failures = std::move(loaded.failures),
-                  .pools = std::move(loaded.credentials.pools)};
+                  .pools = std::move(loaded.credentials.pools),
+                  .certificates = std::move(loaded.certificates)};
         found = kept_.insert(kept_.end(), std::move(kept));
     }
     failures.insert(failures.end(), found->failures.begin(), found->failures.end());
@@ -199,6 +211,17 @@ std::shared_ptr<const tls::ClientContext> CredentialStore::pool(const snapshot::
     return nullptr;
 }
 
+namespace {
+
+/// Whether a listener or pool of the same snapshot could speak TLS before and cannot now: files of authorities.
+bool loses_tls(const proxy::Prepared& before, const proxy::Prepared& now) {
+    const auto lost = [](const auto& had, const auto& has) { return had.tls != nullptr && has.tls == nullptr; };
+    return !std::ranges::equal(before.listeners, now.listeners, std::not_fn(lost)) ||
+           !std::ranges::equal(before.pools, now.pools, std::not_fn(lost));
+}
+
+}  // namespace
+
 bool CredentialStore::refresh(std::vector<std::string>& failures) {
     const bool changed = std::ranges::any_of(files_, [](const auto& each) { return look(each.first) != each.second; });
     if (!changed) return false;
@@ -207,13 +230,13 @@ bool CredentialStore::refresh(std::vector<std::string>& failures) {
     for (Kept& kept : kept_) {
         const auto snapshot = kept.prepared->snapshot;
         Loaded loaded = load(*snapshot);
-        if (!loaded.failures.empty()) {
-            failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());
-            continue;
-        }
-        kept.prepared = proxy::prepare(snapshot, loaded.credentials);
+        failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());
+        auto made = proxy::prepare(snapshot, loaded.credentials);
+        if (loses_tls(*kept.prepared, *made)) continue;
+        kept.prepared = std::move(made);
         kept.pools = std::move(loaded.credentials.pools);
-        kept.failures.clear();
+        kept.certificates = std::move(loaded.certificates);
+        kept.failures = std::move(loaded.failures);
         renewed = true;
     }
     return renewed;

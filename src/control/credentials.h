@@ -26,12 +26,17 @@ class CredentialStore {
 public:
     CredentialStore();
 
+    /// By the pair of files that they were read from.
+    using Certificates = std::map<std::pair<std::string, std::string>, std::shared_ptr<const tls::Certificate>>;
     struct Loaded {
         proxy::Credentials credentials;
+        Certificates certificates;
         /// What could not be loaded, a sentence each, naming listener or pool, certificate and file; never a key.
         std::vector<std::string> failures;
     };
-    /// Reads what this revision needs. Costs file reads and PEM parsing, about 1 ms a certificate.
+    /// Reads what this revision needs. A pair of files that cannot be loaded now counts as it was when a kept revision
+    /// loaded it; a listener does without a certificate that is missing as long as it has another. Either is told in
+    /// `failures`. Costs file reads and PEM parsing, about 1 ms a certificate.
     [[nodiscard]] Loaded load(const snapshot::Snapshot& snapshot);
     /// What load() gave for this snapshot, prepared for workers; loaded on first use, kept until keep_only().
     [[nodiscard]] std::shared_ptr<const proxy::Prepared> prepared(
@@ -42,7 +47,8 @@ public:
     [[nodiscard]] std::shared_ptr<const tls::ClientContext> pool(const snapshot::Snapshot& snapshot,
                                                                  const snapshot::Pool& pool);
     /// If a file that the kept revisions use has another time or size than when it was read, reads anew. What cannot be
-    /// loaded now (half written, or no pair) stays as it was, and is told in `failures`. True if something was renewed.
+    /// loaded now (half written, or no pair) stays as it was, and is told in `failures`; everything else is renewed all
+    /// the same. True if something was renewed.
     bool refresh(std::vector<std::string>& failures);
     /// New ticket keys; the ones before are taken for a while. Called about once a day.
     void rotate_tickets() { tickets_->rotate(); }
@@ -57,9 +63,13 @@ private:
         std::shared_ptr<const proxy::Prepared> prepared;  ///< with its snapshot
         std::vector<std::string> failures;
         std::map<std::string, std::shared_ptr<const tls::ClientContext>, std::less<>> pools;
+        Certificates certificates;
     };
     [[nodiscard]] static Seen look(const std::string& file);
     Result<std::string> read(const std::string& file);
+    /// Reads the pair anew; else what a kept revision has of it, and a sentence in `failures`. Null if there is none.
+    std::shared_ptr<const tls::Certificate> certificate(const config::Certificate& written,
+                                                        std::vector<std::string>& failures);
     Result<std::shared_ptr<const tls::Authorities>> authorities(const std::string& file);
     Result<std::shared_ptr<const tls::ServerContext>> server(
         const config::Listener& listener,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from sites import Site, config_of, name_at, propose, served, status, wrk
 from test_websocket import EchoServer, websockets
 from tools import EASY, apply, certificates, run
 
-CHANGES = 110  # nginx-gateway-fabric#5524 had 136 reloads in ten minutes
+CHANGES = int(os.environ.get("PLIMSOLL_CHANGES", "110"))  # nginx-gateway-fabric#5524 had 136 reloads in ten minutes
 SOCKETS = 40
 
 
@@ -70,9 +71,9 @@ class ManyChanges(unittest.TestCase):
         self.assertEqual(echo.open, first + CHANGES)
         self.assertEqual(self.threads(server), threads)
         # Every revision held would cost its 500 routes, about 0.3 MiB in all, on top of its share of certificates.
-        settled, last = max(rss[20:40]), max(rss[-20:])
+        settled, last = max(rss[CHANGES // 6:CHANGES // 3]), max(rss[-CHANGES // 6:])
         print(f"      {CHANGES} changes in {seconds:.0f} s under {len(sockets)} sockets, {requests} requests: "
-              f"{settled >> 10} MiB after 40 changes, {last >> 10} MiB after the last")
+              f"{settled >> 10} MiB after a third of them, {last >> 10} MiB after the last")
         self.assertLess(last - settled, 16 << 10, rss)
         for ws in sockets:
             self.assertTrue(ws.open, "a socket was closed")
@@ -190,7 +191,7 @@ class Retries(unittest.TestCase):
     FAILING = "location /fails { return 503; }"
 
     def server(self, site, **retry):
-        return Plimsoll(config_of(site, pools={"web": {"retry": {"attempts": 4, "on": ["status_5xx"], "min_per_second": 0, **retry}}}))
+        return Plimsoll(config_of(site, pools={"web": {"retry": {"attempts": 4, "on": ["status_5xx"], "min_per_second": 0, **retry}, "timeouts": {"connect": "5s"}}}))
 
     def load(self, server, requests, clients, streams):
         done = run("h2load", "-n", requests, "-c", clients, "-m", streams, f"http://127.0.0.1:{server.port}/fails", seconds=90)
@@ -329,7 +330,7 @@ class Cost(unittest.TestCase):
 
                 def milliseconds(text):
                     return float(re.match(r"[0-9.]+", text)[0]) * {"us": 0.001, "ms": 1, "s": 1000}[re.search("[a-z]+$", text)[0]]
-                self.assertLess(milliseconds(p99[1]), milliseconds(p99[0]) + 100 * PATIENCE, "the change steals from those who are served")
+                self.assertLess(milliseconds(p99[1]), milliseconds(p99[0]) + 250 * PATIENCE, "the change steals from those who are served")
 
 
 if __name__ == "__main__":

@@ -148,11 +148,15 @@ Result<void> Server::start() {
                                             .workers = 0,
                                             .seed = entropy(),
                                             .version = PLIMSOLL_VERSION,
-                                            .listening = listening_});
+                                            .listening = listening_,
+                                            .serve_what_can = !predecessor_});
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
     admin_ = std::make_unique<admin::Admin>(*control_);
-    return predecessor_ ? Result<void>{} : open_admin();
+    if (predecessor_) return {};
+    auto opened = open_admin();
+    if (!opened) control_->does_not_serve();
+    return opened;
 }
 
 Result<void> Server::open_journal() {
@@ -187,6 +191,7 @@ void Server::serving(const std::vector<std::string>& failures) {
     if (done && predecessor_) done = take_over();
     if (!done) {
         exit_ = failed(done.error().detail);
+        control_->does_not_serve();
         network_->stop();
         return;
     }

@@ -1,5 +1,5 @@
 // Complaints that operators of other load balancers make again and again about balancing, by their number in our
-// catalogue (8 to 17): each must not be true here. Those about restarts, rollouts and validation stand elsewhere.
+// catalogue (8 to 18): each must not be true here. Those about restarts, rollouts and validation stand elsewhere.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -276,6 +276,34 @@ TEST(Complaint17, OneBadAnswerOrProbeTakesNobodyOut) {
     ProbeState probe{Health::up, 0};
     EXPECT_FALSE(probe_result(probe, false, 2, 3));
     EXPECT_EQ(probe.health, Health::up);
+}
+
+TEST(Complaint18, AThousandThatFailTogetherShareOneBudget) {
+    // A retry that waits to be sent was not counted, so that every one of a thousand found the budget untouched. Here
+    // the token is gone when the retry is decided.
+    const RetryFacts facts{
+        .attempts = 4, .on = static_cast<std::uint8_t>(RetryOn::status_5xx), .budget = 0.2, .min_per_second = 0};
+    RetryBudget budget;
+    const Instant now{1};
+    for (int i = 0; i < 1000; ++i) on_request(budget, facts, now);
+    int granted = 0;
+    for (int i = 0; i < 1000; ++i) granted += may_retry(budget, facts, {.status = 503}, 1, true, true, true, now);
+    EXPECT_EQ(granted, static_cast<int>(retry_burst));
+}
+
+TEST(Complaint18, TheBudgetDoesNotShrinkAsFailuresRise) {
+    const RetryFacts facts{
+        .attempts = 4, .on = static_cast<std::uint8_t>(RetryOn::status_5xx), .budget = 0.2, .min_per_second = 0};
+    for (const int every : {4, 2, 1}) {  // a quarter fails, half, all
+        RetryBudget budget;
+        int granted = 0;
+        for (int i = 0; i < 10'000; ++i) {
+            const Instant now = Instant{1} + i * 1ms;
+            on_request(budget, facts, now);
+            if (i % every == 0) granted += may_retry(budget, facts, {.status = 503}, 1, true, true, true, now);
+        }
+        EXPECT_NEAR(granted, 2000, 2) << "one in " << every << " fails";
+    }
 }
 
 }  // namespace

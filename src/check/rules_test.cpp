@@ -707,10 +707,10 @@ TEST(Project, MethodsAndListenersDecide) {
     EXPECT_NEAR(share_of(project(b10(), after, with_posts()), "writes"), 1, 1e-9);
 }
 
-// ---- complaints of users of others ---------------------------------------------------------------------------------
+// ---- complaints of users of others, by number in docs/complaints.md ------------------------------------------------
 
 /// A path that is rewritten before the backend is chosen cannot be written: conditions see the request as sent.
-TEST(Complaint, RewritesDoNotReachLaterRules) {
+TEST(Complaint04, RewritesDoNotReachLaterRules) {
     const Config c = changed(b10(), [](Config& config) {
         config.pools.push_back(pool("api", 2, 2000, 9301));
         config.routes = {route("api", "/api", "api"), route("v2", "/v2", "web"), route("rest", "", "web")};
@@ -722,7 +722,7 @@ TEST(Complaint, RewritesDoNotReachLaterRules) {
     EXPECT_NEAR(share_of(project(c, c, state), "api"), 1, 1e-9);
 }
 
-TEST(Complaint, AllFindingsOfAChangeAreToldAtOnce) {
+TEST(Complaint01, AllFindingsOfAChangeAreToldAtOnce) {
     const Config after = changed(b10(), [](Config& c) {
         web(c).endpoints.resize(2);
         web(c).health->fall = 1;

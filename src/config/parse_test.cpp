@@ -369,8 +369,8 @@ TEST(Parse, ReportsEverythingAtOnceInFileOrder) {
     EXPECT_TRUE(std::ranges::is_sorted(parsed.findings, {}, [](const Finding& f) { return f.where.line; }));
 }
 
-// What users of other load balancers complain about: valid to the reader, wrong in effect, or applied in part.
-TEST(Complaint, OneBadObjectRefusesAllWithEveryFinding) {
+// What users of other load balancers complain about, by number in docs/complaints.md.
+TEST(Complaint01, OneBadObjectRefusesAllWithEveryFinding) {
     const Parsed parsed = parse(R"(listeners:
   web: {address: "127.0.0.1:8080"}
 routes:
@@ -390,7 +390,7 @@ pools:
     EXPECT_EQ(parsed.findings.size(), 4u) << "and nothing is said of what is right: " << all_text(parsed.findings);
 }
 
-TEST(Complaint, WeightsNeedNotAddUpToAnything) {
+TEST(Complaint04, WeightsNeedNotAddUpToAnything) {
     for (const auto* weights : {"1, 2", "333, 334", "0.5, 99.5", "7, 0"}) {
         const std::string w(weights);
         const auto comma = w.find(',');
@@ -403,7 +403,7 @@ TEST(Complaint, WeightsNeedNotAddUpToAnything) {
     }
 }
 
-TEST(Complaint, WhatIsAcceptedIsAcceptedAfterARestart) {
+TEST(Complaint03, WhatIsAcceptedIsAcceptedAfterARestart) {
     const Parsed parsed = with("workers: 2\nerror_pages: [{status: 503, body: \"<p>sorry\\n\"}]\n");
     ASSERT_TRUE(parsed.document) << all_text(parsed.findings);
     const Parsed again = parse(print(parsed.document->config), "stored.yaml");

@@ -142,7 +142,7 @@ void Changes::uninstall() {
 
 void Changes::installed(Fleet::Installed done, std::uint64_t round) {
     for (const std::string& failure : done.failures) spdlog::error("{}", failure);
-    if (!parts_.site.candidate || parts_.site.shadow) usual_failures_ = done.failures;
+    if (!parts_.site.candidate) usual_failures_ = done.failures;
     if (!current_ || round != rounds_) return;
     const auto fresh = std::ranges::find_if(done.failures, [&](const std::string& failure) {
         return std::ranges::find(usual_failures_, failure) == usual_failures_.end();

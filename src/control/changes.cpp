@@ -76,8 +76,9 @@ void Changes::reinstall() {
     const Site& site = parts_.site;
     // The lease is as long as a renewal's: control is alive, or it would not be here.
     const Instant lease = site.candidate ? parts_.network.now() + rollout::lease : never;
-    parts_.fleet.install(resident(lease), [](const Fleet::Installed& done) {
+    parts_.fleet.install(resident(lease), [this](const Fleet::Installed& done) {
         for (const std::string& failure : done.failures) spdlog::error("{}", failure);
+        if (!parts_.site.candidate) usual_failures_ = done.failures;
     });
     parts_.prober.watch({site.active.get(), site.candidate.get()});
 }

@@ -81,8 +81,13 @@ public:
     /// Endpoints were found or lost: what is resident is compiled anew, with the same revisions, and posted to the
     /// workers.
     void membership_changed();
-    /// Hands the workers what is resident once more: what it was made from (certificate files) has changed.
+    /// Hands the workers what is resident once more: what it was made from (certificate files) has changed, or
+    /// something was lacking.
     void reinstall();
+    /// What could not be opened or loaded when serving began.
+    void began(std::vector<std::string> failures) { usual_failures_ = std::move(failures); }
+    /// Whether something that the active revision names could not be opened or loaded at the last install.
+    [[nodiscard]] bool lacks() const { return !usual_failures_.empty(); }
     /// The server stops: what is in progress ends as interrupted, and nothing new is taken.
     void shut_down();
 

@@ -186,6 +186,7 @@ Result<void> Control::choose_revision(std::optional<config::Document> first) {
     entries.push_back(active_entry(number, "first start", at));
     if (const auto written = ledger_->append(std::move(entries)); !written) return written;
     site_.active_document = std::move(*first);
+    first_start_ = true;
     return {};
 }
 
@@ -206,8 +207,25 @@ void Control::when_serving(std::function<void(const std::vector<std::string>&)> 
         }
         serving_ = true;
         fleet_->install({site_.active, nullptr, {}, false, 0, never},
-                        [done](const Fleet::Installed& installed) { done(installed.failures); });
+                        [this, done](const Fleet::Installed& installed) { done(what_stops(installed)); });
     });
+}
+
+void Control::does_not_serve() {
+    if (!first_start_) return;
+    const auto written = ledger_->append({active_entry({}, "the first start failed", network_.wall())});
+    if (!written) spdlog::error("the journal cannot be written: {}", written.error().detail);
+}
+
+/// The failures of the first install that are a reason not to serve.
+std::vector<std::string> Control::what_stops(const Fleet::Installed& installed) {
+    changes_->began(installed.failures);
+    if (installed.failures.empty()) return {};
+    if (first_start_ || !settings_.serve_what_can || installed.listening == 0) return installed.failures;
+    for (const std::string& failure : installed.failures) spdlog::error("{}", failure);
+    spdlog::error("{} served before and serves again without what is named above, which is tried every ten seconds",
+                  revision_name(history().active));
+    return {};
 }
 
 void Control::shut_down(Duration grace, std::function<void()> done, Duration idle_grace) {
@@ -283,6 +301,8 @@ void Control::renew_certificates() {
     std::vector<std::string> failures;
     if (fleet_->credentials().refresh(failures)) {
         spdlog::info("certificate files have changed; new connections get the new ones");
+        changes_->reinstall();
+    } else if (changes_->lacks()) {
         changes_->reinstall();
     }
     for (const std::string& failure : failures) spdlog::error("certificate files have changed, but {}", failure);

@@ -18,9 +18,9 @@
 #include "control/care.h"
 #include "control/changes.h"
 #include "control/fleet.h"
-#include "control/memory.h"
 #include "control/ledger.h"
 #include "control/members.h"
+#include "control/memory.h"
 #include "control/notifier.h"
 #include "control/prober.h"
 #include "control/recorder.h"
@@ -36,6 +36,9 @@ struct ControlSettings {
     std::uint64_t seed = 0;     ///< of all dice; from the system's entropy in production
     std::string version;
     std::shared_ptr<net::ListeningSockets> listening{};  ///< inherited and open ones of all workers; may be null
+    /// After a restart serve what can be served, if a listener or a file is not there any more, as long as one listener
+    /// is. Not for who replaces a server that can serve all of it.
+    bool serve_what_can = false;
 };
 
 class Control {
@@ -50,6 +53,8 @@ public:
 
     /// `done` is called when all workers listen, with the listeners that could not be opened.
     void when_serving(std::function<void(const std::vector<std::string>& failures)> done);
+    /// Nothing came of this start. If it was the first, so is the next one: what never served need not be served.
+    void does_not_serve();
     /// Stops accepting, lets requests in flight end until the deadline; then `done`.
     /// `idle_grace`: see proxy::Worker::drain.
     void shut_down(Duration grace, std::function<void()> done, Duration idle_grace = {});
@@ -99,11 +104,13 @@ private:
     void tick(Collected collected);
     void collect_signals(const measure::Tally& window);
     void earn_known_good();
+    [[nodiscard]] std::vector<std::string> what_stops(const Fleet::Installed& installed);
     void look_at_members();
     [[nodiscard]] judge::Scene scene() const;
 
     net::Network& network_;
     ControlSettings settings_;
+    bool first_start_ = false;  ///< the journal had no active revision
     Site site_;
     std::unique_ptr<Ledger> ledger_;
     std::unique_ptr<Fleet> fleet_;

@@ -195,7 +195,7 @@ TEST_F(ControlTest, ARefusedChangeLeavesEverythingAsItIs) {
     EXPECT_EQ(control_->history().change("C1")->ending, "rejected");
 }
 
-TEST_F(ControlTest, AStaleBaseAndASecondChangeAreConflicts) {
+TEST_F(ControlTest, Complaint19AStaleBaseAndASecondChangeAreConflicts) {
     start(config(10));
     const auto stale = submit(config(12), "0123456789abcdef");
     ASSERT_FALSE(stale);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 
 namespace plimsoll::control {
@@ -35,10 +36,10 @@ Result<std::shared_ptr<const tls::ServerContext>> CredentialStore::server(const 
     tls::ServerSettings settings;
     settings.scope = listener.name;
     for (const std::string& name : listener.tls->certificates) {
-        const auto found = certificates.find(name);
-        if (found == certificates.end()) return fail(Code::invalid, fmt::format("certificate {} is not loaded", name));
-        settings.certificates.push_back(found->second);
+        if (const auto found = certificates.find(name); found != certificates.end())
+            settings.certificates.push_back(found->second);
     }
+    if (settings.certificates.empty()) return fail(Code::invalid, "none of its certificates is loaded");
     settings.min_version = version(listener.tls->min_version);
     settings.client_auth = static_cast<tls::ClientAuth>(listener.tls->client_auth);
     if (listener.tls->client_auth != config::ClientAuth::none) {
@@ -78,6 +79,17 @@ Result<std::shared_ptr<const tls::ClientContext>> CredentialStore::client(const 
     return tls::ClientContext::create(std::move(settings));
 }
 
+std::shared_ptr<const tls::Certificate> CredentialStore::earlier(const config::Certificate& written) const {
+    for (const Kept& kept : kept_) {
+        for (const config::Certificate& each : kept.prepared->snapshot->certificates) {
+            if (each.chain != written.chain || each.key != written.key) continue;
+            const auto found = kept.certificates.find(each.name);
+            if (found != kept.certificates.end()) return found->second;
+        }
+    }
+    return nullptr;
+}
+
 CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot) {
     Loaded loaded;
     for (const config::Certificate& written : snapshot.certificates) {
@@ -88,6 +100,7 @@ CredentialStore::Loaded CredentialStore::load(const snapshot::Snapshot& snapshot
             loaded.certificates.emplace(written.name, std::move(*made));
         } else {
             loaded.failures.push_back(fmt::format("certificate {}: {}", written.name, made.error().detail));
+            if (auto before = earlier(written)) loaded.certificates.emplace(written.name, std::move(before));
         }
     }
     for (const config::Listener& listener : snapshot.listeners) {
@@ -143,6 +156,17 @@ std::shared_ptr<const tls::ClientContext> CredentialStore::pool(const snapshot::
     return nullptr;
 }
 
+namespace {
+
+/// Whether a listener or pool of the same snapshot could speak TLS before and cannot now: files of authorities.
+bool loses_tls(const proxy::Prepared& before, const proxy::Prepared& now) {
+    const auto lost = [](const auto& had, const auto& has) { return had.tls != nullptr && has.tls == nullptr; };
+    return !std::ranges::equal(before.listeners, now.listeners, std::not_fn(lost)) ||
+           !std::ranges::equal(before.pools, now.pools, std::not_fn(lost));
+}
+
+}  // namespace
+
 bool CredentialStore::refresh(std::vector<std::string>& failures) {
     const bool changed =
         std::ranges::any_of(looks_, [](const auto& each) { return look_at(each.first) != each.second; });
@@ -152,15 +176,17 @@ bool CredentialStore::refresh(std::vector<std::string>& failures) {
     for (Kept& kept : kept_) {
         const auto snapshot = kept.prepared->snapshot;
         Loaded loaded = load(*snapshot);
-        if (!loaded.failures.empty()) {
-            failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());
+        failures.insert(failures.end(), loaded.failures.begin(), loaded.failures.end());
+        if (loaded.credentials == kept.credentials) {  // written anew, not changed; or not to be had
+            kept.failures = std::move(loaded.failures);
             continue;
         }
-        if (kept.failures.empty() && loaded.credentials == kept.credentials) continue;  // written anew, not changed
-        kept.prepared = proxy::prepare(snapshot, loaded.credentials);
+        auto made = proxy::prepare(snapshot, loaded.credentials);
+        if (loses_tls(*kept.prepared, *made)) continue;
+        kept.prepared = std::move(made);
         kept.credentials = std::move(loaded.credentials);
         kept.certificates = std::move(loaded.certificates);
-        kept.failures.clear();
+        kept.failures = std::move(loaded.failures);
         renewed = true;
     }
     files_->settle();

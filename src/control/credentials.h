@@ -31,8 +31,10 @@ public:
         /// What could not be loaded, a sentence each, naming listener or pool, certificate and file; never a key.
         std::vector<std::string> failures;
     };
-    /// Makes what this revision needs. Files that have not changed since they were last read cost a look (some
-    /// microseconds), others about 0.5 ms a certificate; contexts whose settings are those of a kept revision are its.
+    /// Makes what this revision needs. A pair of files that cannot be loaded now counts as it was when a kept revision
+    /// loaded it; a listener does without a certificate that is missing as long as it has another. Either is told in
+    /// `failures`. Files that have not changed since they were last read cost a look (some microseconds), others about
+    /// 0.5 ms a certificate; contexts whose settings are those of a kept revision are its.
     [[nodiscard]] Loaded load(const snapshot::Snapshot& snapshot);
     /// What load() gave for this snapshot, prepared for workers; loaded on first use, kept until keep_only().
     [[nodiscard]] std::shared_ptr<const proxy::Prepared> prepared(
@@ -43,7 +45,8 @@ public:
     [[nodiscard]] std::shared_ptr<const tls::ClientContext> pool(const snapshot::Snapshot& snapshot,
                                                                  const snapshot::Pool& pool);
     /// Reads anew what has changed of the files that the kept revisions use. What cannot be loaded now (half written,
-    /// or no pair) stays as it was, and is told in `failures`. True if something else is served from now on.
+    /// or no pair) stays as it was, and is told in `failures`; everything else is renewed all the same. True if something
+    /// else is served from now on.
     bool refresh(std::vector<std::string>& failures);
     /// OCSP responses that are not stapled, and why; each once, until it is mended.
     [[nodiscard]] std::vector<std::string> remarks(Timestamp now);
@@ -59,6 +62,8 @@ private:
         proxy::Credentials credentials;
         Certificates certificates;
     };
+    /// What a kept revision has of this pair of files; null if none has it.
+    [[nodiscard]] std::shared_ptr<const tls::Certificate> earlier(const config::Certificate& written) const;
     Result<std::shared_ptr<const tls::Authorities>> authorities(const std::string& file);
     Result<std::shared_ptr<const tls::ServerContext>> server(const config::Listener& listener,
                                                              const Certificates& certificates);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <iterator>
 #include <latch>
+#include <limits>
 
 #include "base/hash.h"
 #include "net/loop.h"
@@ -74,6 +75,7 @@ void Fleet::ask_all(std::function<Answer(proxy::Worker&, net::Network&)> ask, st
 
 void Fleet::install(const snapshot::Resident& resident, std::function<void(Installed)> done) {
     auto installed = std::make_shared<Installed>();
+    installed->listening = std::numeric_limits<std::size_t>::max();
     const auto active = credentials_.prepared(resident.active, installed->failures);
     const auto candidate = credentials_.prepared(resident.candidate, installed->failures);
     credentials_.keep_only(resident.active.get(), resident.candidate.get());
@@ -88,10 +90,12 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
             auto failures = worker.install(resident, active, candidate, loads);
             // The loop's clock stands still during a turn; this measures the turn's own work. The same monotonic clock.
             const auto now = std::chrono::steady_clock::now().time_since_epoch();
-            return Installed{Instant{std::chrono::duration_cast<Duration>(now).count()}, std::move(failures)};
+            return Installed{Instant{std::chrono::duration_cast<Duration>(now).count()}, std::move(failures),
+                             worker.listening().size()};
         },
         [installed](Installed one) {
             installed->at = std::max(installed->at, one.at);
+            installed->listening = std::min(installed->listening, one.listening);
             for (std::string& failure : one.failures)
                 if (std::ranges::find(installed->failures, failure) == installed->failures.end())
                     installed->failures.push_back(std::move(failure));

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "balance/balance.h"
-#include "control/credentials.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "control/credentials.h"
 #include "net/listening_sockets.h"
 #include "net/network.h"
 #include "proxy/worker.h"
@@ -55,6 +55,7 @@ public:
     struct Installed {
         Instant at;                         ///< when the last worker had swapped
         std::vector<std::string> failures;  ///< listeners that could not be opened; empty = all well
+        std::size_t listening = 0;          ///< listeners that every worker has open, or fewer
     };
     /// Where TLS contexts come from.
     [[nodiscard]] CredentialStore& credentials() { return credentials_; }

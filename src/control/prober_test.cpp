@@ -346,7 +346,7 @@ protected:
     Health last_ = Health::unknown;
 };
 
-TEST_F(OnTheKernel, ALoopThatIsStarvedTakesNobodyDown) {
+TEST_F(OnTheKernel, Complaint17ALoopThatIsStarvedTakesNobodyDown) {
     // As when another process takes the processor for a quarter of a second, again and again: every probe that is under
     // way then times out, although the server answers at once.
     while (prober_->figures().discarded < 3) {

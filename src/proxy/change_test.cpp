@@ -1,4 +1,4 @@
-// What a request meets when the config changes under it.
+// What a request meets when the config changes under it. Numbers of complaints: docs/complaints.md.
 #include "proxy/test_world.h"
 #include "proxy/worker.h"
 
@@ -47,6 +47,55 @@ TEST_F(Changes, ManySwapsLoseNothing) {
     EXPECT_EQ(report.tally.connections_accepted, 10u);
     EXPECT_EQ(worker.revisions_held(), 1u);
     EXPECT_LE(backend(1).connections() + backend(2).connections(), 20u);
+}
+
+/// Old revisions and their memory stayed for as long as somebody's tunnel did.
+TEST_F(Changes, Complaint05And06TunnelsStayAndTheirRevisionsGo) {
+    config.routes[0].upgrades = {"websocket"};
+    for (const std::uint16_t port : std::vector<std::uint16_t>{1, 2}) {
+        backend(port).reply = [](const std::string& text) {
+            if (!text.starts_with("GET")) return Reply{"heard " + text};
+            return Reply{
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"};
+        };
+    }
+    std::vector<Caller> tunnels;
+    std::weak_ptr<const snapshot::Snapshot> before;
+    for (std::uint64_t revision = 1; revision <= 150; ++revision) {
+        const auto next = compile(revision);
+        ASSERT_EQ(worker.install({.active = next}), std::vector<std::string>{});
+        EXPECT_TRUE(before.expired()) << "r" << revision - 1 << " is still in memory";
+        before = next;
+        tunnels.push_back(call());
+        const std::string answer =
+            tunnels.back().ask(get("/",
+                                   "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
+        ASSERT_TRUE(has(answer, "101 Switching")) << answer;
+        EXPECT_EQ(worker.revisions_held(), 1u);
+    }
+    for (Caller& tunnel : tunnels) EXPECT_EQ(tunnel.ask("word\r\n\r\n"), "heard word\r\n\r\n");
+    config.pools[0].endpoints = pool("web", {3}).endpoints;  // theirs are gone from the file
+    install(151);
+    for (Caller& tunnel : tunnels) EXPECT_EQ(tunnel.ask("word\r\n\r\n"), "heard word\r\n\r\n");
+}
+
+TEST_F(Changes, Complaint07SeveralNewcomersGetNothingBeforeTheirFirstCheck) {
+    config.pools[0].health.emplace();
+    install(1);
+    for (const std::uint16_t port : std::vector<std::uint16_t>{1, 2}) worker.set_health(id(port), balance::Health::up);
+    config.pools[0].endpoints = pool("web", {1, 2, 3, 4, 5}).endpoints;
+    install(2);
+    Caller caller = call();
+    for (int i = 0; i < 300; ++i) caller.ask(get());
+    for (const std::uint16_t port : std::vector<std::uint16_t>{3, 4, 5})
+        EXPECT_EQ(backend(port).seen.size(), 0u) << port;
+    worker.set_health(id(3), balance::Health::up);
+    worker.set_health(id(4), balance::Health::down);
+    for (int i = 0; i < 300; ++i) caller.ask(get());
+    EXPECT_NEAR(static_cast<double>(backend(3).seen.size()), 100, 2);
+    EXPECT_EQ(backend(4).seen.size() + backend(5).seen.size(), 0u);
 }
 
 TEST_F(Changes, HealthLoadAndIdleConnectionsSurvive) {

@@ -50,9 +50,14 @@ Task<void> Exchange::carry() {
         mirror();
         for (bool chosen = true; chosen;) {
             cause = co_await attempt();
+            const balance::RetryBudget before = budget();
             if (!may_try_again(cause)) break;
-            chosen = choose_endpoint();  // nobody else: then a 5xx that we have is passed on
-            if (chosen) give_up_attempt(cause);
+            chosen = choose_endpoint();  // nobody else: then a 5xx that we have is passed on, and nothing was spent
+            if (chosen) {
+                give_up_attempt(cause);
+            } else {
+                budget() = before;
+            }
         }
     }
     if (attempting_ && cause == Cause::none) {

@@ -249,6 +249,18 @@ TEST_F(Failures, TheRetryBudgetStopsAStorm) {
     EXPECT_GE(attempts(1, tally) + attempts(2, tally), 115u);
 }
 
+/// With two endpoints there is no third try: what it would have cost stays in the budget for others.
+TEST_F(Failures, Complaint18ARetryThatIsNotMadeCostsNothing) {
+    config.pools[0].retry = {.attempts = 4, .on = {"status_5xx"}, .budget = 0.2, .min_per_second = 0};
+    config.pools[0].ejection.enabled = false;
+    for (const std::uint16_t port : std::vector<std::uint16_t>{1, 2})
+        backend(port).reply = [](const std::string&) { return Reply{"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"}; };
+    install();
+    Caller caller = call();
+    for (int i = 0; i < 1000; ++i) EXPECT_TRUE(has(caller.ask(get()), " 503 "));
+    EXPECT_NEAR(static_cast<double>(backend(1).seen.size() + backend(2).seen.size()), 1200, 2);
+}
+
 TEST_F(Failures, UnhealthyEndpointsGetNothingAndNobodyIsSaidPlainly) {
     config.pools[0].panic_threshold = 0;
     install();

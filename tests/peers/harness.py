@@ -167,7 +167,7 @@ class Plimsoll:
 
         with open(self.directory / "stdout", "wb") as out, open(self.directory / "stderr", "wb") as err:
             self.process = subprocess.Popen(
-                [binary(), "serve", "-c", str(self.config_file), "--state", str(self.state)],
+                [binary(), "serve", *(["-c", str(self.config_file)] if self.config_file.exists() else []), "--state", str(self.state)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, preexec_fn=limits,
             )
         wait_until("the server serves", self._serves, 20 * PATIENCE)
@@ -648,7 +648,8 @@ class Client:
 PACKAGES = {  # command -> Debian package
     "haproxy": "haproxy", "nginx": "nginx", "nghttpd": "nghttp2-server", "nghttp": "nghttp2-client",
     "h2load": "nghttp2-client", "varnishtest": "varnish", "slowhttptest": "slowhttptest", "sslscan": "sslscan",
-    "openssl": "openssl", "gnutls-cli": "gnutls-bin", "testssl": "testssl.sh", "wrk": "wrk", "prlimit": "util-linux",
+    "openssl": "openssl", "gnutls-cli": "gnutls-bin", "testssl": "testssl.sh", "wrk": "wrk", "dnsmasq": "dnsmasq-base",
+    "prlimit": "util-linux",
 }
 
 

@@ -671,7 +671,8 @@ def needs_module(module):
 class Peer:
     """Somebody else's server or client as a child process, with files of its own in a temporary directory."""
 
-    def __init__(self, argv, files=None, port=None):
+    def __init__(self, argv, files=None, port=None, env=None):
+        self.env = env
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="plimsoll-peer-"))
         for name, text in (files or {}).items():
             (self.directory / name).write_text(text.replace("@DIR@", str(self.directory)))
@@ -683,7 +684,7 @@ class Peer:
     def start(self):
         self.output = open(self.directory / "output", "wb")
         self.process = subprocess.Popen(self.argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=self.output,
-                                        stderr=self.output)
+                                        stderr=self.output, env=self.env)
         if self.port is not None:
             def up():
                 if self.process.poll() is not None:
@@ -694,6 +695,10 @@ class Peer:
 
     def text(self):
         return (self.directory / "output").read_text(errors="replace")
+
+    def whole_lines(self):
+        """Of JSON; a line may be half written, and a library may have its say beside."""
+        return [line for line in self.text().rpartition("\n")[0].splitlines() if line.startswith("{")]
 
     def wait(self, seconds):
         return self.process.wait(seconds)

@@ -1,16 +1,20 @@
 """WebSockets with other people's ends: python3-websockets, npm's ws, hyper-h2 for RFC 8441. Changes do not touch open ones."""
 
 import asyncio
+import fcntl
 import http
+import json
 import os
 import pathlib
+import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import unittest
 
-from harness import PATIENCE, Client, Peer, Plimsoll, base_config, build_dir, free_port, needs, needs_module, wait_until
+from harness import (PATIENCE, Client, Peer, Plimsoll, VariantTest, base_config, build_dir, free_port, needs, needs_module,
+                     variants, wait_until)
 from tools import EASY, apply, certificates, nginx, run
 
 try:
@@ -72,8 +76,12 @@ def web(servers, **changes):
 @needs_module("websockets")
 class Sockets(unittest.TestCase):
     @classmethod
+    def make_echo(cls):
+        return EchoServer("e0")
+
+    @classmethod
     def setUpClass(cls):
-        cls.echo = EchoServer("e0")
+        cls.echo = cls.make_echo()
         cls.addClassCleanup(cls.echo.stop)
         cls.server = Plimsoll(web([cls.echo])).start()
         cls.addClassCleanup(lambda: cls.server.stop())
@@ -180,36 +188,149 @@ class Sockets(unittest.TestCase):
         sock.sendall(connection.data_to_send())
         pump(lambda: data[1] == b"\x81\x05hello" and data[3] == b"plain")
 
-    @needs("npm")
-    def test_node(self):
-        """npm's ws at both ends, if npm can fetch it."""
-        where = build_dir() / "peers-node"
-        if not (where / "node_modules" / "ws").exists():
-            where.mkdir(exist_ok=True)
+
+# ------------------------------------------------------------------------------------------------------------ npm's ws
+
+ENDS = pathlib.Path(__file__).resolve().parent / "websocket"
+
+
+def node_environment():
+    """Where node finds ws, which `npm ci` brings into the build directory when its lock file is new; SkipTest says why not."""
+    if not shutil.which("npm"):
+        raise unittest.SkipTest("needs npm: Debian package npm")
+    where, wanted = build_dir() / "peers-websocket", (ENDS / "package-lock.json").read_text()
+    where.mkdir(parents=True, exist_ok=True)
+    with open(where / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = where / "installed"
+        if not done.exists() or done.read_text() != wanted:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(ENDS / name, where)
             try:
-                run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", where, "ws@8", cwd=where, seconds=60, check=True)
-            except (AssertionError, subprocess.TimeoutExpired):
-                self.skipTest("needs ws: npm cannot fetch it here")
-        port = free_port()
-        script = """const {WebSocket, WebSocketServer} = require('ws');
-if (process.argv[2] === 'serve') {
-  new WebSocketServer({port: +process.argv[3], host: '127.0.0.1', perMessageDeflate: true}).on('connection', ws => ws.on('message', (m, b) => ws.send(m, {binary: b})));
-} else {
-  const ws = new WebSocket(process.argv[3], {perMessageDeflate: true});
-  let got = 0;
-  ws.on('open', () => { for (let i = 0; i < 100; ++i) ws.send('x'.repeat(i * 1000)); });
-  ws.on('message', m => { if (m.length !== got * 1000) process.exit(2); if (++got === 100) ws.close(4000); });
-  ws.on('close', c => { console.log(got, c); process.exit(0); });
-  ws.on('error', e => { console.log(e); process.exit(1); });
-}"""
-        env = dict(os.environ, NODE_PATH=str(where / "node_modules"))
-        os.environ["NODE_PATH"] = env["NODE_PATH"]
-        with Peer(["node", "@DIR@/t.js", "serve", str(port)], {"t.js": script}, port) as node:
-            config = base_config([port])
-            config["routes"][0]["upgrades"] = ["websocket"]
-            with Plimsoll(config) as server:
-                done = run("node", pathlib.Path(node.directory) / "t.js", "ask", f"ws://127.0.0.1:{server.port}/", env=env)
-                self.assertEqual(done.stdout.split(), ["100", "4000"], done.stdout + done.stderr)
+                run("npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", cwd=where,
+                    seconds=90, check=True)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                raise unittest.SkipTest(f"needs npm's ws, and npm cannot fetch it here: {str(error).strip()[-200:]}") from None
+            done.write_text(wanted)
+    return dict(os.environ, NODE_PATH=str(where / "node_modules"))
+
+
+class NodeServer(Peer):
+    """ws as EchoServer is."""
+
+    def __init__(self, name):
+        super().__init__(["node", str(ENDS / "ends.js"), "serve", str(port := free_port()), name], port=port, env=node_environment())
+        self.name = name
+
+    def events(self, kind):
+        return [told for told in map(json.loads, self.whole_lines()) if told["event"] == kind]
+
+    @property
+    def open(self):
+        return len(self.events("open")) - len(self.events("close"))
+
+
+class SocketsToNode(Sockets):
+    """The same clients, with ws behind Plimsoll."""
+
+    @classmethod
+    def make_echo(cls):
+        return NodeServer("e0").start()
+
+
+class NodeClients(VariantTest):
+    """ws before Plimsoll, plain and over TLS, with ws and with python3-websockets behind it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.environment = dict(node_environment(), WS_CA=str(certificates().ca))
+        cls.behind = {"ws": NodeServer("ws").start()}
+        if websockets is not None:
+            cls.behind["websockets"] = EchoServer("websockets")
+        cls.addClassCleanup(lambda: [each.stop() for each in cls.behind.values()])
+        cls.servers = {name: Plimsoll(web([each])).start() for name, each in cls.behind.items()}
+        cls.addClassCleanup(lambda: [each.stop() for each in cls.servers.values()])
+
+    def ask(self, what, behind, tls):
+        if behind not in self.servers:
+            self.skipTest("needs websockets: Debian package python3-websockets")
+        server = self.servers[behind]
+        url = f"wss://ws.example:{server.port_of('secure')}/a?b" if tls else f"ws://127.0.0.1:{server.port}/a?b"
+        return json.loads(run("node", ENDS / "ends.js", "ask", url, what, env=self.environment, check=True).stdout)
+
+    EACH = [(f"{behind}_{scheme}", behind, scheme == "wss") for behind in ("ws", "websockets") for scheme in ("ws", "wss")]
+
+    @variants(*EACH)
+    def test_messages(self, behind, tls):
+        told = self.ask("messages", behind, tls)
+        self.assertEqual(told, {"greeting": f"{behind} /a?b", "echoes": [[5, True], [2, True], [0, True], [2000, True], [3000000, True]]})
+
+    @variants(*EACH)
+    def test_fragments(self, behind, tls):
+        """Three parts of one message with a ping between them, which is answered."""
+        self.assertEqual(self.ask("fragments", behind, tls), {"whole": "abc", "pong": "between"})
+
+    @variants(("plain", False), ("tls", True))
+    def test_fragments_and_pings_of_the_server(self, tls):
+        self.assertEqual(self.ask("parts", "ws", tls), {"whole": ["first second", "pong "], "answered": "pong are you there"})
+
+    @variants(*EACH)
+    def test_ping(self, behind, tls):
+        self.assertEqual(self.ask("pings", behind, tls), {"pong": "are you there"})
+
+    @variants(*EACH)
+    def test_close_code_of_the_server(self, behind, tls):
+        self.assertEqual(self.ask("asked_to_close", behind, tls), {"code": 4321, "reason": "as asked"})
+
+    @variants(*EACH)
+    def test_close_code_of_the_client(self, behind, tls):
+        """The client's code reaches the server, and the server's echo of it the client."""
+        self.assertEqual(self.ask("closes", behind, tls)["code"], 4000)
+        if behind == "ws":
+            wait_until("the server hears the code", lambda: any(
+                told["code"] == 4000 and told["reason"] == "have seen enough" for told in self.behind["ws"].events("close")))
+
+    @variants(("plain", False), ("tls", True))
+    def test_a_client_that_vanishes(self, tls):
+        """Cut without a close frame: the server sees a cut (1006), not an orderly end."""
+        before = len(self.behind["ws"].events("close"))
+        self.assertEqual(self.ask("vanishes", "ws", tls)["code"], 1006)
+        wait_until("the server hears of it", lambda: len(self.behind["ws"].events("close")) > before)
+        self.assertEqual(self.behind["ws"].events("close")[-1]["code"], 1006)
+
+    @variants(*EACH)
+    def test_deflate(self, behind, tls):
+        """permessage-deflate is agreed between the ends and passes as it is: two megabytes travel as a few kilobytes."""
+        told = self.ask("deflate", behind, tls)
+        self.assertTrue(told["extensions"].startswith("permessage-deflate"), told)
+        self.assertEqual(told["echoes"], [[1000000, True], [1000000, True], [5, True], [0, True]])
+        self.assertLess(max(told["sent"], told["received"]), 50000, told)
+
+    @needs("wrk")
+    def test_changes_under_open_sockets(self):
+        """Fifty sockets, half of them compressed, over three changes, the last of which takes their server away."""
+        first, second = NodeServer("first").start(), NodeServer("second").start()
+        self.addCleanup(lambda: [first.stop(), second.stop()])
+        config = web([first], guard=EASY)
+        with Plimsoll(config) as server:
+            url = f"ws://127.0.0.1:{server.port}/stay"
+            process = subprocess.Popen(["node", ENDS / "ends.js", "ask", url, "stay"], env=self.environment, text=True, bufsize=1,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(process.stdout.close)
+            self.addCleanup(process.kill)
+            heard = lambda: json.loads(process.stdout.readline())  # noqa: E731
+            self.assertEqual(heard(), {"open": ["first /stay"] * 50})
+            old = server.config["pools"]["web"]["endpoints"][0]
+            new = {"name": "second", "address": f"127.0.0.1:{second.port}"}
+            for round_, endpoints in enumerate(([dict(old, weight=2)], [old, new], [new])):
+                apply(server, {}, None, {"pools.web.endpoints": endpoints})
+                process.stdin.write(f"round {round_}\n")
+                self.assertEqual(heard(), {"said": f"round {round_}", "same": 50, "closed": 0})
+            process.stdin.close()
+            self.assertEqual(heard(), {"codes": [1000] * 50})
+            self.assertEqual(process.wait(5 * PATIENCE), 0)
+            wait_until("the server has seen them close", lambda: first.open == 0)
+            self.assertEqual({told["code"] for told in first.events("close")}, {1000})
 
 
 @needs_module("websockets")

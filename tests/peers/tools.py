@@ -13,7 +13,7 @@ import time
 from harness import PATIENCE, Client, Peer, binary, free_port, merged
 
 # A change passes with the evidence of a few hundred requests; these tests are about connections, not about judging.
-EASY = {"steps": [0.5, 1], "harm_budget": 0.5, "alpha": 0.2, "min_step": "0s", "shadow": "0s", "shadow_decisions": 0,
+EASY = {"steps": [0.5, 1], "harm_budget": 0.5, "alpha": 0.02, "min_step": "0s", "shadow": "0s", "shadow_decisions": 0,
         "soak": "0s", "hold_back": 0, "max_step": "30s", "recovery_window": "200ms"}
 
 

@@ -285,8 +285,8 @@ FarmOptions antagonists(const balance::Policy& policy, double load, std::uint32_
     options.antagonist_speed = 0.4;
     options.balancers = balancers;
     options.rate = load * capacity * (1 - options.antagonised * (1 - options.antagonist_speed));
-    options.span = 6s;  // of every seed: with five of them, ten draws of antagonists
-    options.warm_up = 1s;
+    options.span = 12s;
+    options.warm_up = 2s;
     return options;
 }
 

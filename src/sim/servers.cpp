@@ -51,7 +51,7 @@ void World::install(snapshot::Resident resident) {
             }
         }
     }
-    ejections_.reserve(identities_.endpoints(), identities_.pools());
+    ejections_->reserve(identities_.endpoints(), identities_.pools());
     share_loads();
     backend_of_endpoint_.resize(identities_.endpoints(), UINT32_MAX);
     probes_.resize(identities_.endpoints());

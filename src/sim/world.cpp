@@ -197,7 +197,7 @@ void World::shadow(const Request& request, Worker& worker) {
 
 std::optional<balance::Pick> World::choose(const snapshot::Pool& pool, balance::Cursor& cursor,
                                            const balance::Tried& tried, Worker& worker, std::uint64_t key) {
-    ejections_.adopt(worker.states, worker.ejections_seen, now_);
+    ejections_->adopt(worker.states, worker.ejections_seen, now_);
     return balance::pick(pool.facts, worker.states, cursor, tried, now_, worker.random, {key, nullptr, shared_.view()});
 }
 
@@ -278,7 +278,7 @@ void World::end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status) {
 void World::judge(const Request& request, const Attempt& attempt) {
     Worker& worker = workers_[request.outcome.worker.value];
     const balance::PoolFacts& pool = request.pool->facts;
-    for (const EndpointId id : ejections_.observe(pool, worker.states, attempt, now_)) {
+    for (const EndpointId id : ejections_->observe(pool, worker.states, attempt, now_)) {
         if (observer_.ejected) observer_.ejected(id, now_);
     }
     balance::learn(worker.states[attempt.endpoint.value], pool, attempt, now_ - request.attempt_started, request.others,

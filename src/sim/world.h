@@ -186,8 +186,9 @@ private:
     snapshot::Resident resident_;
     std::vector<std::shared_ptr<const snapshot::Snapshot>> kept_;  ///< requests point into them
     std::vector<Worker> workers_;
-    balance::SharedLoads shared_{0};      ///< requests in flight of all workers; empty if they do not share
-    balance::SharedEjections ejections_;  ///< of all workers, as in production (decision 0014)
+    balance::SharedLoads shared_{0};  ///< requests in flight of all workers; empty if they do not share
+    /// Of all workers, as in production (decision 0014).
+    std::unique_ptr<balance::SharedEjections> ejections_ = std::make_unique<balance::SharedEjections>();
     std::map<config::Address, std::uint32_t> backend_of_;
     std::vector<Backend> backends_;
     std::vector<std::uint32_t> backend_of_endpoint_;  ///< by EndpointId

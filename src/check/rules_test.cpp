@@ -872,7 +872,7 @@ std::string read_file(const std::string& path) {
 }
 
 TEST(CheckConfig, ExamplesAreClean) {
-    for (const auto* file : {"plimsoll", "tls", "grpc", "websocket", "tcp-sni", "routing", "discovery"}) {
+    for (const auto* file : {"plimsoll", "tls", "grpc", "websocket", "tcp-sni", "routing", "discovery", "auth"}) {
         const std::string path = std::string(PLIMSOLL_SOURCE_DIR "/examples/") + file + ".yaml";
         const config::Parsed parsed = config::parse(read_file(path), path);
         ASSERT_TRUE(parsed.document) << all_text(parsed.findings);
@@ -885,7 +885,7 @@ TEST(CheckConfig, ExamplesAreClean) {
 TEST(RuleTable, NamesWhatTheSourcesReport) {
     std::set<std::string> reported;
     for (const auto* file : {"static_rules", "action_rules", "tls_rules", "pool_rules", "setting_rules", "access_rules",
-                             "judge_forecast"}) {
+                             "auth_rules", "judge_forecast"}) {
         const std::string source = read_file(std::string(PLIMSOLL_SOURCE_DIR "/src/check/") + file + ".cpp");
         ASSERT_FALSE(source.empty());
         for (auto at = source.find("\"P4"); at != std::string::npos; at = source.find("\"P4", at + 1)) {

@@ -222,6 +222,48 @@ class Failures(unittest.TestCase):
         with Plimsoll(self.config([free_port()])) as server:
             self.assertEqual(self.code(server), "UNAVAILABLE")
 
+    def told(self, server, method="Unary", service=SERVICE, request=b"x", timeout=20):
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            try:
+                channel.unary_unary(f"/{service}/{method}")(request, timeout=timeout)
+            except grpc.RpcError as told:
+                return told.code().name, told.details(), dict(told.initial_metadata() or ()) | dict(told.trailing_metadata() or ())
+        return "OK", "", {}
+
+    def test_our_own_answers(self):
+        """The status by gRPC's table, and a message that names the cause; the log has it as the failure that it is."""
+        server = Server("own")
+        config = self.config([server.port], timeouts={"connect": "2s", "per_try": "2s", "total": "8s"}, retry={"attempts": 1})
+        config["pools"]["gone"] = {"protocol": "http2", "health": "off", "endpoints": [{"name": "g", "address": f"127.0.0.1:{free_port()}"}]}
+        config["pools"]["web"]["health"] = "off"
+
+        def route(name, **what):
+            return {"name": name, "match": {"path_prefix": f"/{name}"}, **what}
+        config["routes"] = [
+            {"name": "limited", "match": {"path_prefix": f"/{SERVICE}/Unary"}, "pool": "web", "rate_limits": [{"by": "route", "rate": 0.01, "burst": 1}]},
+            {"name": "served", "match": {"path_prefix": f"/{SERVICE}"}, "pool": "web"},
+            route("test.Gone", pool="gone"),
+            route("test.Closed", respond={"status": 503, "body": "closed: 100% \u00fc"}),
+            route("test.Forbidden", respond={"status": 403, "body": "no"}),
+        ]
+        try:
+            with Plimsoll(config) as plimsoll:
+                self.assertEqual(self.told(plimsoll)[0], "OK")
+                code, details, metadata = self.told(plimsoll)
+                self.assertEqual((code, details.split(":")[0], metadata["x-plimsoll-cause"]), ("RESOURCE_EXHAUSTED", "rate_limited", "rate_limited"))
+                self.assertGreater(int(metadata["grpc-retry-pushback-ms"]), 1000)
+                for service, method, request, expected in (
+                        ("test.Gone", "Unary", b"x", ("UNAVAILABLE", "connect_refused: the server refused the connection")),
+                        ("test.Nobody", "Unary", b"x", ("UNIMPLEMENTED", "no_route: no route matches this request")),
+                        (SERVICE, "Slow", b"4", ("DEADLINE_EXCEEDED", "try_timeout: the server did not answer in time")),
+                        ("test.Closed", "Unary", b"x", ("UNAVAILABLE", "closed: 100% \u00fc")),
+                        ("test.Forbidden", "Unary", b"x", ("PERMISSION_DENIED", "no"))):
+                    self.assertEqual(self.told(plimsoll, method, service, request)[:2], expected)
+                for cause, status in (("rate_limited", 429), ("connect_refused", 502), ("no_route", 404), ("try_timeout", 504)):
+                    self.assertEqual(plimsoll.log_line(lambda line, cause=cause: line["cause"] == cause)["status"], status)
+        finally:
+            server.stop()
+
     def test_health_checks(self):
         """A server that says NOT_SERVING gets nothing; when it serves again it is asked again."""
         servers = [Server(f"h{i}") for i in range(2)]

@@ -39,7 +39,8 @@ class Actions(PeerTest):
             route("page", pool="empty", error_pages=[{"status": 502, "body": "<h1>own page</h1>"}]),
             route("global", pool="empty"),
             route("split", split=[{"pool": "web", "weight": 3}, {"pool": "other", "weight": 1}]),
-            route("mirrored", mirror={"pool": "copy", "share": 1}),
+            route("mirrored", mirror={"pool": "copy", "share": 1}, rewrite={"path_prefix": "/inside", "host": "in.example"},
+                  request_headers={"set": {"X-From": "edge"}, "remove": ["X-Secret"]}),
             route("half", mirror={"pool": "copy", "share": 0.5}),
             route("delayed", fault={"delay": "300ms", "delay_share": 1}),
             route("aborted", fault={"abort_status": 429, "abort_share": 1}),
@@ -111,11 +112,15 @@ class Actions(PeerTest):
         self.assertLess(chi, 15.14, took)
 
     def test_mirror(self):
-        answer = self.get("/mirrored", "--data-binary", "body of it")
+        answer = self.get("/mirrored", "--data-binary", "body of it", "-H", "X-Secret: 1", "-H", "X-Plimsoll-Mirror: forged")
         self.assertEqual(answer.status, 200)
+        original = self.last()
         copies = wait_until("the copy arrives", lambda: self.all_backends[2].take())
-        self.assertEqual([(each.method, each.target, each.body) for each in copies], [("POST", "/mirrored", b"body of it")])
-        self.all_backends[2].on("/mirrored", b"nonsense\r\n\r\n")
+        self.assertEqual([(each.method, each.target, each.body) for each in copies], [("POST", "/inside", b"body of it")])
+        self.assertEqual((copies[0].get("Host"), copies[0].get("X-From"), copies[0].get("X-Secret")), ("in.example", "edge", None))
+        self.assertEqual([line for line in copies[0].headers if line != (b"X-Plimsoll-Mirror", b"true")], original.headers)
+        self.assertEqual((copies[0].values("X-Plimsoll-Mirror"), original.values("X-Plimsoll-Mirror")), (["true"], []))
+        self.all_backends[2].on("/inside", b"nonsense\r\n\r\n")
         self.assertEqual(self.many("/mirrored", 20), {200: 20}, "nobody waits for a copy")
         self.many("/half", 400)
         wait_until("copies", lambda: 120 < len([each for each in self.all_backends[2].requests if each.target == "/half"]) < 280)

@@ -158,11 +158,12 @@ void rate_below_recorded(const Change& change, Findings& findings) {
     if (!any) return;
     snapshot::Identities ids;
     const auto compiled = snapshot::compile(change.after.config, RevisionNumber{}, ids, 1);
-    const std::string listener = usual_listener(change.after.config);
+    const ListenerNames listeners(change.after.config.listeners, change.before.listeners);
     std::vector<double> requests(routes.size(), 0);
     for (const RequestClass& c : traffic.mix) {
-        const auto index = compiled->match(as_request(c, listener));
-        if (index) requests[index->value] += static_cast<double>(c.requests);
+        const snapshot::Route* route = way_of(*compiled, c, listeners(c.listener)).route;
+        if (route != nullptr)
+            requests[static_cast<std::size_t>(route - compiled->routes.data())] += static_cast<double>(c.requests);
     }
     for (std::size_t i = 0; i < routes.size(); ++i) {
         const auto limit = route_limit(routes[i]);

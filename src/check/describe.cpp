@@ -139,10 +139,10 @@ void basis(Writer& w) {
                        text(std::chrono::floor<std::chrono::seconds>(f.span)), f.peak_rate));
 }
 
-void endpoints(Writer& w, double cap) {
+void endpoints(Writer& w, const LoadForecast& load, double cap) {
     std::vector<Row> rows;
     std::size_t hidden = 0;
-    for (const EndpointForecast& e : w.plan.forecast.endpoints) {
+    for (const EndpointForecast& e : load.endpoints) {
         Row r = row(e, w.plan.forecast, cap);
         if (!r.changed && !w.style.all) {
             ++hidden;
@@ -181,16 +181,31 @@ void moves(Writer& w) {
                         m.route_after.empty() ? "no route, 404" : fmt::format("{} ({})", m.route_after, m.pool_after),
                         m.host, m.path));
     }
-    if (f.simulated) {
-        w.line(fmt::format("  simulated: failed {} -> {}, over {} {} -> {}, p99 {} -> {}",
-                           percent(f.simulated->failed_now), percent(f.simulated->failed_after),
-                           text(f.simulated->slow_limit), percent(f.simulated->slow_now),
-                           percent(f.simulated->slow_after), text(f.simulated->p99_now), text(f.simulated->p99_after)));
+}
+
+void simulated(Writer& w, const LoadForecast& load) {
+    if (load.simulated) {
+        w.line(fmt::format(
+            "  simulated: failed {} -> {}, over {} {} -> {}, p99 {} -> {}", percent(load.simulated->failed_now),
+            percent(load.simulated->failed_after), text(load.simulated->slow_limit), percent(load.simulated->slow_now),
+            percent(load.simulated->slow_after), text(load.simulated->p99_now), text(load.simulated->p99_after)));
     }
-    for (const FaultForecast& fault : f.faults) {
+}
+
+void faults(Writer& w) {
+    for (const FaultForecast& fault : w.plan.forecast.faults) {
         w.line(fmt::format("  if {}: harmed {} -> {}", fault.fault, percent(fault.harmed_now),
                            percent(fault.harmed_after)));
     }
+}
+
+/// What would be otherwise with everybody up; faults only where they are findings.
+void recovered(Writer& w) {
+    const Forecast& f = w.plan.forecast;
+    if (!f.recovered) return;
+    w.line(fmt::format("Once {}:", back_up(f.down)));
+    endpoints(w, *f.recovered, w.plan.utilisation_cap);
+    simulated(w, *f.recovered);
 }
 
 // ---- findings and verdict ------------------------------------------------------------------------------------------
@@ -240,8 +255,11 @@ std::string describe(const Plan& plan, const PlanStyle& style) {
     differences(w);
     if (!plan.differences.empty()) {
         basis(w);
-        endpoints(w, plan.utilisation_cap);
+        endpoints(w, plan.forecast, plan.utilisation_cap);
         moves(w);
+        simulated(w, plan.forecast);
+        faults(w);
+        recovered(w);
     }
     if (!plan.findings.empty()) w.line("Findings:");
     findings(w);

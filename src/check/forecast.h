@@ -17,13 +17,15 @@
 
 namespace plimsoll::check {
 
-/// What recorded requests had in common: one host and path.
+/// What recorded requests had in common: host, path, where they came in, and what conditions were found to be.
 struct RequestClass {
     std::string host, path;
     std::string method;  ///< of the first one seen
     std::uint64_t requests = 0;
     Duration service_mean{};  ///< start of the last attempt -> head of its answer; 0 = unknown
     Duration service_p99{};   ///< 0 = unknown or fewer than 100 answers
+    std::string listener{};   ///< empty = unknown
+    recording::Answers answers{};
     friend bool operator==(const RequestClass&, const RequestClass&) = default;
 };
 
@@ -84,11 +86,20 @@ struct Moved {
     double fraction = 0;  ///< of recorded requests
 };
 
+/// Recorded requests that might take a route: all is known of them but one condition, which nobody asked about when
+/// they were recorded. The forecast takes it as not met; shadow sees the requests themselves.
+struct Unjudged {
+    std::string route, condition;  ///< "beta", "header x-beta is 1"
+    double fraction = 0;           ///< of recorded requests
+    bool alike = false;            ///< the revision in force has the same route there: whatever they do, it stays
+};
+
 /// The same traffic under a standard fault ("b0 dies", "b0 hangs"); only replay fills these.
 struct FaultForecast {
     std::string fault;
     double harmed_now = 0, harmed_after = 0;  ///< fraction of requests that fail or are slow
     double share_now = 1, share_after = 1;    ///< of requests, of the server it befalls; 1 = a fault of all of them
+    std::string kind{};                       ///< `fault` without who it befalls: "dies"
 };
 
 /// Service of the simulated requests; only replay knows it.
@@ -99,35 +110,53 @@ struct Simulated {
     Duration p99_now{}, p99_after{};
 };
 
-struct Forecast {
+/// What becomes of the requests, given which endpoints are up.
+struct LoadForecast {
+    std::vector<EndpointForecast> endpoints;            ///< file order of the proposed config, then removed ones
+    double no_endpoint_now = 0, no_endpoint_after = 0;  ///< fraction of requests whose pool has nobody
+    std::optional<Simulated> simulated;
+    std::vector<FaultForecast> faults;
+};
+
+/// With health as it is now, and once everybody is back up: what only looks right while a server is down is not right.
+struct Forecast : LoadForecast {
     enum class Method : std::uint8_t { projection, replay } method = Method::projection;
     // What it rests on. requests == 0: shares are by equal mix of the routes, rates are 0, and it passes nothing.
     std::uint64_t requests = 0;
     Duration span{};
     double peak_rate = 0;
 
-    std::vector<EndpointForecast> endpoints;            ///< file order of the proposed config, then removed ones
-    double no_endpoint_now = 0, no_endpoint_after = 0;  ///< fraction of requests whose pool has nobody
-    double route_changed = 0;                           ///< fraction of recorded requests
+    double route_changed = 0;  ///< fraction of recorded requests
     double pool_changed = 0;
     double route_lost = 0;     ///< had a route, would have none
     double route_gained = 0;   ///< had none, would have one
     std::vector<Moved> moved;  ///< at most 20
-    std::optional<Simulated> simulated;
-    std::vector<FaultForecast> faults;
+
+    std::vector<Unjudged> unjudged;  ///< at most 20, largest first
+    /// Fraction of requests that may take another way than is said here.
+    [[nodiscard]] double open() const;
+
+    std::vector<std::string> down;          ///< endpoints of either config that are out of rotation, by name
+    std::optional<LoadForecast> recovered;  ///< with all of them back up; empty when `down` is
 
     [[nodiscard]] bool has_data() const { return requests > 0 && peak_rate > 0; }
 };
+/// "b3 is back up", "b3 and b4 are back up"; names at most a few.
+[[nodiscard]] std::string back_up(const std::vector<std::string>& down);
+/// Those of `out` that are endpoints of either config, by name, in its order.
+[[nodiscard]] std::vector<std::string> down_in(const std::vector<OutOfRotation>& out, const config::Config& before,
+                                               const config::Config& after);
 
 /// Arithmetic: route mix of the recording (equal mix of the routes if there is none) x long-run shares of the policy
-/// x peak rate; endpoints that are out get nothing; copies that a mirror sends and questions to auth servers count as
-/// load of the pool that gets them, so shares may add up to more than 1. Recorded requests have no headers, no query and no listener: they are
-/// taken to have come in at the first listener with TLS, else the first. O(mix + endpoints).
+/// x peak rate; endpoints that are out get nothing, and with some out it is done again with everybody up; copies that a
+/// mirror sends and questions to auth servers count as load of the pool that gets them, so shares may add up to more
+/// than 1. O(mix + endpoints).
 [[nodiscard]] Forecast project(const config::Config& before, const config::Config& after, const LiveState& live);
 
 /// What a forecast rules out. Errors: an endpoint of known capacity above guard.utilisation_cap and worse off than
-/// now; requests without route or endpoint; simulated harm beyond the harm budget and its noise. Without data: a
-/// warning, P400-no-data. Unequal shares as such are never a finding. `after` supplies places.
+/// now; requests without route or endpoint; simulated harm beyond the harm budget and its noise. Each is also looked
+/// for with everybody back up, both revisions compared in that same world; what is wrong in both is said once, of now.
+/// Without data: a warning, P400-no-data. Unequal shares as such are never a finding. `after` supplies places.
 [[nodiscard]] Findings judge_forecast(const Forecast& forecast, const config::Guard& guard,
                                       const config::Document* after = nullptr);
 

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "check/recorded.h"
 #include "check/scenario.h"
 
 namespace plimsoll::check {
@@ -104,6 +105,197 @@ TEST(Project, PanicUsesEverybody) {
     const Forecast f = project(b10(), b10(), state);
     EXPECT_EQ(f.endpoints[0].share_after.value, 0);
     EXPECT_NEAR(f.endpoints[9].share_after.value, 0.2, 1e-12);
+}
+
+LiveState with_down(int first, int count = 1) {
+    LiveState state = live();
+    for (int i = first; i < first + count; ++i) {
+        state.out.push_back({"web", {"127.0.0.1", static_cast<std::uint16_t>(9101 + i)}, "down"});
+    }
+    return state;
+}
+
+config::Config with_weight(std::size_t endpoint, double weight) {
+    return changed(b10(), [&](config::Config& c) { c.pools[0].endpoints[endpoint].weight = weight; });
+}
+
+TEST(Judge, WhatOnlyLooksRightWhileAServerIsDownIsRefused) {
+    const auto after = document(with_weight(3, 9));
+    const Plan down = make_plan(b10(), after, with_down(3), "r1");
+    EXPECT_EQ(down.forecast.endpoints[3].share_after.value, 0);
+    EXPECT_EQ(down.forecast.down, std::vector<std::string>{"b3"});
+    ASSERT_TRUE(down.forecast.recovered);
+    EXPECT_FALSE(down.forecast.recovered->endpoints[3].out);
+    EXPECT_NEAR(down.forecast.recovered->endpoints[3].share_after.value, 0.5, 1e-12);
+    const Finding* overload = find(down.findings, "P401-overload");
+    ASSERT_NE(overload, nullptr) << all_text(down.findings);
+    EXPECT_TRUE(overload->message.starts_with("once b3 is back up: 50.0% of requests would go to 1 of 10"))
+        << overload->message;
+    EXPECT_EQ(overload->path, "pools.web.endpoints[3].weight");
+    EXPECT_EQ(verdict(down), Verdict::rejected);
+    EXPECT_NE(describe(down).find("Once b3 is back up:\n"), std::string::npos) << describe(down);
+    const auto json = nlohmann::json::parse(to_json(down));
+    EXPECT_EQ(json["forecast"]["down"], nlohmann::json::array({"b3"}));
+    EXPECT_NEAR(json["forecast"]["recovered"]["endpoints"][3]["share_after"], 0.5, 1e-12);
+}
+
+TEST(Judge, BothViewsAreComparedWithTheRevisionInForceInTheSameView) {
+    // Of ten servers four are down, which is no doing of a change that takes nothing from the others.
+    const Forecast same = project(b10(), with_weight(0, 1.01), with_down(6, 4));
+    const Findings findings = judge_forecast(same, config::Guard{});
+    EXPECT_EQ(find(findings, "P401-overload"), nullptr) << all_text(findings);
+    // In force already: once it is back it will be as bad as it was.
+    const auto bad = with_weight(3, 9);
+    const Findings kept = judge_forecast(project(bad, bad, with_down(3)), config::Guard{});
+    EXPECT_FALSE(has_errors(kept)) << all_text(kept);
+    ASSERT_NE(find(kept, "P401-still-overloaded"), nullptr);
+    EXPECT_TRUE(find(kept, "P401-still-overloaded")->message.starts_with("once b3 is back up: "));
+}
+
+TEST(Judge, WhatIsWrongInBothViewsIsSaidOnce) {
+    const auto findings = judge_forecast(project(b10(), with_weight(0, 30), with_down(3)), config::Guard{});
+    ASSERT_EQ(std::ranges::count(findings, "P401-overload", &Finding::code), 1) << all_text(findings);
+    EXPECT_EQ(find(findings, "P401-overload")->message.find("once"), std::string::npos);
+    // Worse once it is back is said again.
+    Forecast forecast = project(b10(), b10(), with_down(3));
+    forecast.simulated = Simulated{};
+    forecast.faults = {{"b0 dies", 0, 0.2, 0.1, 0.5, "dies"}};
+    forecast.recovered->simulated = Simulated{};
+    forecast.recovered->faults = {{"b3 dies", 0, 0.2, 0.1, 0.1, "dies"}};
+    forecast.faults[0].harmed_now = 0.1;
+    const Findings two = judge_forecast(forecast, config::Guard{});
+    EXPECT_NE(find(two, "P418-more-depends-on-one"), nullptr) << all_text(two);
+    ASSERT_NE(find(two, "P418-worse-under-fault"), nullptr) << all_text(two);
+    EXPECT_TRUE(find(two, "P418-worse-under-fault")->message.starts_with("once b3 is back up: if b3 dies"));
+}
+
+TEST(Judge, WithoutAnybodyDownThereIsOneView) {
+    EXPECT_FALSE(project(b10(), b10(), live()).recovered);
+    LiveState elsewhere = live();
+    elsewhere.out.push_back({"api", {"127.0.0.1", 9101}, "down"});
+    EXPECT_FALSE(project(b10(), b10(), elsewhere).recovered) << "in neither config";
+    EXPECT_EQ(back_up({"a", "b", "c", "d", "e", "f"}), "a, b, c and 3 more are back up");
+}
+
+config::Route header_route(std::string name, std::string value, std::string to) {
+    config::Route r{std::move(name), {}, std::move(to)};
+    config::FieldMatch field;
+    field.name = "x-beta";
+    field.exact = std::move(value);
+    r.match.headers.push_back(field);
+    return r;
+}
+
+/// Everything to web, with a pool beside it.
+config::Config with_beta() {
+    config::Config c = b10();
+    c.pools.push_back(pool("beta", 2, 200, 9301));
+    c.routes.insert(c.routes.begin(), route("beta path", "/beta", "beta"));
+    return c;
+}
+
+/// As a server with these routes records it: every fourth request has the header, with the value 1.
+recording::Recording answered(const config::Config& by) {
+    snapshot::Identities ids;
+    const auto compiled = snapshot::compile(by, RevisionNumber{1}, ids, 1);
+    const snapshot::Snapshot* resident = compiled.get();
+    const snapshot::Questions questions(std::span(&resident, 1));
+    recording::Recording r = recorded(4000);
+    for (std::size_t i = 0; i < r.records.size(); ++i) {
+        const std::string value = i % 4 == 0 ? "1" : "";
+        const snapshot::HeaderLookup lines(value,
+                                           [](const std::string& v, std::string_view name, snapshot::ValueSink to) {
+                                               if (name == "x-beta" && !v.empty()) (void)to(v);
+                                           });
+        if (questions.empty()) continue;
+        r.records[i].answers = {questions.digests(), questions.ask({.headers = &lines})};
+    }
+    return r;
+}
+
+TEST(Unjudged, AConditionThatWasRecordedIsJudgedAsItWas) {
+    config::Config before = with_beta();
+    before.routes.insert(before.routes.begin(), header_route("beta", "1", "beta"));
+    config::Config after = before;
+    after.routes[0].pool = "web";
+    LiveState state;
+    state.traffic = summarise(answered(before));
+    const Forecast f = project(before, after, state);
+    EXPECT_NEAR(f.pool_changed, 0.25, 1e-12);
+    EXPECT_TRUE(f.unjudged.empty());
+    EXPECT_NEAR(f.endpoints.back().share_now.value, 0.125, 1e-12) << "of two";
+    // Another value of the same header: known where the header was not there.
+    config::Config other = before;
+    other.routes.insert(other.routes.begin(), header_route("gamma", "2", "web"));
+    const Forecast g = project(before, other, state);
+    ASSERT_EQ(g.unjudged.size(), 1u);
+    EXPECT_EQ(g.unjudged[0].route, "gamma");
+    EXPECT_EQ(g.unjudged[0].condition, "header x-beta is 2");
+    EXPECT_NEAR(g.unjudged[0].fraction, 0.25, 1e-12);
+    // The opposite of a condition is known with it.
+    config::Config inverted = before;
+    inverted.routes[0].match.headers[0].invert = true;
+    const Forecast h = project(before, inverted, state);
+    EXPECT_TRUE(h.unjudged.empty());
+    EXPECT_NEAR(h.pool_changed, 1, 1e-12);
+}
+
+TEST(Unjudged, AConditionThatWasNotRecordedIsSaidAndNothingSpeaksForTheChange) {
+    const config::Config before = with_beta();
+    config::Config after = before;
+    after.routes.insert(after.routes.begin(), header_route("canary", "1", "beta"));
+    LiveState state;
+    state.traffic = summarise(answered(before));
+    const Plan plan = make_plan(before, document(after), state, "r1");
+    const Finding* said = find(plan.findings, "P400-condition-unrecorded");
+    ASSERT_NE(said, nullptr) << all_text(plan.findings);
+    EXPECT_EQ(said->severity, Severity::warning);
+    EXPECT_EQ(said->path, "routes[0].match");
+    EXPECT_TRUE(
+        said->message.starts_with("100.0% of recorded requests cannot be judged by \"header x-beta is 1\" of "
+                                  "route canary"))
+        << said->message;
+    EXPECT_EQ(verdict(plan), Verdict::hold) << describe(plan);
+    EXPECT_EQ(plan.forecast.open(), 1);
+    EXPECT_EQ(nlohmann::json::parse(to_json(plan))["forecast"]["unjudged"][0]["route"], "canary");
+}
+
+TEST(Unjudged, WhatBothRevisionsAskAlikeIsANote) {
+    config::Config before = with_beta();
+    before.routes.insert(before.routes.begin(), header_route("beta", "1", "beta"));
+    config::Config after = before;
+    after.pools[0].endpoints[0].weight = 1.1;
+    LiveState state;
+    state.traffic = summarise(recorded(4000));  // an imported log
+    const Forecast f = project(before, after, state);
+    ASSERT_EQ(f.unjudged.size(), 1u);
+    EXPECT_TRUE(f.unjudged[0].alike);
+    EXPECT_EQ(f.open(), 0);
+    const Findings findings = judge_forecast(f, config::Guard{});
+    ASSERT_NE(find(findings, "P400-condition-unrecorded"), nullptr);
+    EXPECT_EQ(find(findings, "P400-condition-unrecorded")->severity, Severity::note);
+}
+
+TEST(Recorded, ListenersAreKnownAgainByNameAndByAddress) {
+    config::Config before = b10(), after = b10();
+    before.listeners.resize(2);
+    before.listeners[1].name = "plain";
+    before.listeners[1].address = {"127.0.0.1", 80};
+    after.listeners = before.listeners;
+    after.listeners[1].name = "redirects";
+    after.routes.insert(after.routes.begin(), route("to tls", "", "web"));
+    after.routes[0].match.listeners = {"redirects"};
+    const ListenerNames names(after.listeners, before.listeners);
+    EXPECT_EQ(names("web"), "web");
+    EXPECT_EQ(names("plain"), "redirects");
+    EXPECT_EQ(names(""), "web");
+    EXPECT_EQ(names("gone"), "web");
+    recording::Recording r = recorded(4000);
+    for (std::size_t i = 0; i < 1000; ++i) r.records[i].listener = "plain";
+    LiveState state;
+    state.traffic = summarise(r);
+    const Forecast f = project(before, after, state);
+    EXPECT_NEAR(f.route_changed, 0.25, 1e-12);
 }
 
 RC_GTEST_PROP(Project, NothingIsLostOrInvented, ()) {

@@ -56,6 +56,10 @@ Json json(const Moved& m) {
             {"pool_after", m.pool_after}};
 }
 
+Json json(const Unjudged& u) {
+    return {{"route", u.route}, {"condition", u.condition}, {"fraction", u.fraction}, {"alike", u.alike}};
+}
+
 Json json(const FaultForecast& f) {
     return {{"fault", f.fault},
             {"harmed_now", f.harmed_now},
@@ -71,22 +75,12 @@ Json list(const std::vector<T>& values) {
     return out;
 }
 
-Json json(const Forecast& f) {
-    Json out{{"method", f.method == Forecast::Method::replay ? "replay" : "projection"},
-             {"has_data", f.has_data()},
-             {"requests", f.requests},
-             {"span_ms", milliseconds(f.span)},
-             {"peak_per_second", f.peak_rate},
-             {"no_endpoint_now", f.no_endpoint_now},
-             {"no_endpoint_after", f.no_endpoint_after},
-             {"route_changed", f.route_changed},
-             {"pool_changed", f.pool_changed},
-             {"route_lost", f.route_lost},
-             {"route_gained", f.route_gained},
-             {"endpoints", list(f.endpoints)},
-             {"moved", list(f.moved)}};
-    if (f.simulated) {
-        const Simulated& s = *f.simulated;
+void put_load(Json& out, const LoadForecast& load) {
+    out["no_endpoint_now"] = load.no_endpoint_now;
+    out["no_endpoint_after"] = load.no_endpoint_after;
+    out["endpoints"] = list(load.endpoints);
+    if (load.simulated) {
+        const Simulated& s = *load.simulated;
         out["simulated"] = {{"failed_now", s.failed_now},
                             {"failed_after", s.failed_after},
                             {"slow_limit_ms", milliseconds(s.slow_limit)},
@@ -95,7 +89,26 @@ Json json(const Forecast& f) {
                             {"p99_ms_now", milliseconds(s.p99_now)},
                             {"p99_ms_after", milliseconds(s.p99_after)}};
     }
-    out["faults"] = list(f.faults);
+    out["faults"] = list(load.faults);
+}
+
+Json json(const Forecast& f) {
+    Json out{{"method", f.method == Forecast::Method::replay ? "replay" : "projection"},
+             {"has_data", f.has_data()},
+             {"requests", f.requests},
+             {"span_ms", milliseconds(f.span)},
+             {"peak_per_second", f.peak_rate},
+             {"route_changed", f.route_changed},
+             {"pool_changed", f.pool_changed},
+             {"route_lost", f.route_lost},
+             {"route_gained", f.route_gained},
+             {"moved", list(f.moved)},
+             {"unjudged", list(f.unjudged)}};
+    put_load(out, f);
+    if (f.recovered) {
+        out["down"] = f.down;
+        put_load(out["recovered"], *f.recovered);
+    }
     return out;
 }
 

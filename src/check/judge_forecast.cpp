@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "check/rules.h"
 
@@ -25,9 +26,9 @@ struct PoolView {
     bool any_now = false;
 };
 
-std::vector<PoolView> pools_of(const Forecast& forecast) {
+std::vector<PoolView> pools_of(const LoadForecast& load) {
     std::vector<PoolView> out;
-    for (const auto& e : forecast.endpoints) {
+    for (const auto& e : load.endpoints) {
         auto pool = std::ranges::find(out, e.pool, &PoolView::name);
         if (pool == out.end()) pool = out.insert(out.end(), PoolView{e.pool, {}, 0, 0, 0, false});
         if (e.present_after) pool->endpoints.push_back(&e);
@@ -46,9 +47,22 @@ struct Judge {
     const Forecast& forecast;
     const config::Guard& guard;
     const config::Document* after;
-    Findings findings;
+    const LoadForecast* load;                   ///< looked at: as things are, or once everybody is back up
+    std::map<std::string, Severity> said = {};  ///< of things as they are, by what it is about
+    Findings findings = {};
 
-    void say(Severity severity, std::string_view code, std::string path, std::string message, std::string remedy = {}) {
+    [[nodiscard]] bool once_recovered() const { return load != &forecast; }
+
+    /// `about`: what a second look must not say again, unless it finds worse.
+    void say(const std::string& about, Severity severity, std::string_view code, std::string path, std::string message,
+             std::string remedy = {}) {
+        if (once_recovered()) {
+            const auto known = said.find(about);
+            if (known != said.end() && known->second >= severity) return;
+            message = fmt::format("once {}: {}", back_up(forecast.down), message);
+        } else {
+            said[about] = severity;
+        }
         Where where = after == nullptr ? Where{} : after->sources.where(path);
         findings.push_back(
             {severity, std::string(code), std::move(path), std::move(where), std::move(message), std::move(remedy)});
@@ -95,10 +109,10 @@ void overload(Judge& judge, const PoolView& pool) {
         *worst.utilisation_after(), judge.forecast.peak_rate, judge.guard.utilisation_cap, now, worst.capacity,
         name(worst.source));
     if (worse) {
-        judge.say(Severity::error, "P401-overload", judge.path(worst), message,
+        judge.say("load " + pool.name, Severity::error, "P401-overload", judge.path(worst), message,
                   "spread the requests over more capacity, or change in smaller parts");
     } else {
-        judge.say(Severity::warning, "P401-still-overloaded", judge.path(worst), message,
+        judge.say("load " + pool.name, Severity::warning, "P401-still-overloaded", judge.path(worst), message,
                   "no worse than now, but above the cap");
     }
 }
@@ -112,7 +126,7 @@ void unknown_capacity(Judge& judge, const PoolView& pool) {
         if (most == nullptr || e->rate_after > most->rate_after) most = e;
     }
     if (most == nullptr) return;
-    judge.say(Severity::warning, "P401-capacity-unknown", judge.path(*most),
+    judge.say("unknown load " + pool.name, Severity::warning, "P401-capacity-unknown", judge.path(*most),
               fmt::format("{} would get {:.0f} requests/s at recorded peak (now {:.0f}); whether it can carry them is "
                           "not known",
                           most->name, most->rate_after, most->rate_now),
@@ -130,15 +144,9 @@ void routing(Judge& judge) {
     if (f.route_lost > 0) {
         const bool harmful = f.route_lost > judge.guard.harm_budget;
         judge.say(
-            harmful ? Severity::error : Severity::warning, "P406-route-lost", "routes",
+            "route lost", harmful ? Severity::error : Severity::warning, "P406-route-lost", "routes",
             fmt::format("{} of recorded requests would match no route and get 404{}", percent(f.route_lost), example),
             "add a route for them, or confirm that they are to end");
-    }
-    if (f.no_endpoint_after > f.no_endpoint_now + 1e-12) {
-        judge.say(Severity::error, "P404-no-endpoint", "pools",
-                  fmt::format("{} of requests would find nobody to answer them (now {})", percent(f.no_endpoint_after),
-                              percent(f.no_endpoint_now)),
-                  "leave at least one usable endpoint in every pool that has traffic");
     }
     const double redirected = f.pool_changed - f.route_lost - f.route_gained;
     if (redirected > 1e-9) {
@@ -148,8 +156,39 @@ void routing(Judge& judge) {
             ways = fmt::format("; e.g. {}{}: {} -> {}", m.host, m.path, m.pool_before, m.pool_after);
             break;
         }
-        judge.say(Severity::note, "P401-pool-changed", "routes",
+        judge.say("pool changed", Severity::note, "P401-pool-changed", "routes",
                   fmt::format("{} of recorded requests change pool{}", percent(redirected), ways));
+    }
+}
+
+/// Conditions that nobody asked about when the requests were recorded.
+void unrecorded(Judge& judge) {
+    for (const Unjudged& one : judge.forecast.unjudged) {
+        std::string path = "routes";
+        if (judge.after != nullptr) {
+            const auto& routes = judge.after->config.routes;
+            const auto route = std::ranges::find(routes, one.route, &config::Route::name);
+            if (route != routes.end()) path = fmt::format("routes[{}].match", route - routes.begin());
+        }
+        const bool matters = !one.alike && one.fraction > judge.guard.harm_budget;
+        judge.say(
+            "condition " + one.route + one.condition, matters ? Severity::warning : Severity::note,
+            "P400-condition-unrecorded", std::move(path),
+            fmt::format("{} of recorded requests cannot be judged by \"{}\" of route {}: it was not recorded, the "
+                        "forecast takes it as not met",
+                        percent(one.fraction), one.condition, one.route),
+            one.alike ? "the revision in force sends them the same way"
+                      : "the shadow stage sees it on live requests, and from then on it is recorded");
+    }
+}
+
+void nobody(Judge& judge) {
+    const LoadForecast& load = *judge.load;
+    if (load.no_endpoint_after > load.no_endpoint_now + 1e-12) {
+        judge.say("nobody", Severity::error, "P404-no-endpoint", "pools",
+                  fmt::format("{} of requests would find nobody to answer them (now {})",
+                              percent(load.no_endpoint_after), percent(load.no_endpoint_now)),
+                  "leave at least one usable endpoint in every pool that has traffic");
     }
 }
 
@@ -160,30 +199,30 @@ double noise(double a, double b, std::uint64_t requests) {
 }
 
 void simulated(Judge& judge) {
-    const Forecast& f = judge.forecast;
-    if (!f.simulated || f.requests == 0) return;
-    const Simulated& s = *f.simulated;
+    const std::uint64_t requests = judge.forecast.requests;
+    if (!judge.load->simulated || requests == 0) return;
+    const Simulated& s = *judge.load->simulated;
     const auto worse = [&](double now, double after, double least) {
-        return after - now > std::max(least, noise(now, after, f.requests));
+        return after - now > std::max(least, noise(now, after, requests));
     };
     if (worse(s.failed_now, s.failed_after, judge.guard.harm_budget)) {
         judge.say(
-            Severity::error, "P418-simulated-failures", {},
+            "failures", Severity::error, "P418-simulated-failures", {},
             fmt::format("replayed, {} of requests fail (now {})", percent(s.failed_after), percent(s.failed_now)));
     }
     // A replayed service time is a model; a slow request in a hundred is where it begins to mean something.
     if (worse(s.slow_now, s.slow_after, std::max(0.01, judge.guard.harm_budget))) {
-        judge.say(Severity::error, "P418-simulated-slow", {},
+        judge.say("slow", Severity::error, "P418-simulated-slow", {},
                   fmt::format("replayed, {} of requests take longer than {} (now {})", percent(s.slow_after),
                               text(s.slow_limit), percent(s.slow_now)));
     }
-    for (const FaultForecast& fault : f.faults) {
+    for (const FaultForecast& fault : judge.load->faults) {
         if (!worse(fault.harmed_now, fault.harmed_after, 0.05)) continue;
         // A server with more of the requests takes more of them along: that is what a larger server is for. The change
         // is to blame for harm beyond that proportion.
         const double larger = fault.share_now > 0 ? std::max(1.0, fault.share_after / fault.share_now) : 1.0;
         const bool beyond = worse(std::min(1.0, fault.harmed_now * larger), fault.harmed_after, 0.05);
-        judge.say(beyond ? Severity::error : Severity::warning,
+        judge.say("fault " + fault.kind, beyond ? Severity::error : Severity::warning,
                   beyond ? "P418-worse-under-fault" : "P418-more-depends-on-one", {},
                   fmt::format("if {}, {} of requests would be harmed (with the revision in force {}){}", fault.fault,
                               percent(fault.harmed_after), percent(fault.harmed_now),
@@ -193,7 +232,20 @@ void simulated(Judge& judge) {
     }
 }
 
+/// All that depends on which endpoints are up.
+void carried(Judge& judge) {
+    for (const PoolView& pool : pools_of(*judge.load)) {
+        if (!judge.forecast.has_data()) break;
+        overload(judge, pool);
+        unknown_capacity(judge, pool);
+    }
+    nobody(judge);
+    simulated(judge);
+}
+
 constexpr RuleSummary codes[] = {
+    {"P400-condition-unrecorded", "recorded requests of which a condition of a route is not known",
+     "header canaries that a replay took for idle routes"},
     {"P400-no-data", "no recorded traffic: nothing is known of the load",
      "the worst complaint about canary tools: no data passed"},
     {"P401-overload", "an endpoint above the utilisation cap at recorded peak, and worse off than now",
@@ -216,19 +268,19 @@ constexpr RuleSummary codes[] = {
 std::span<const RuleSummary> forecast_codes() { return codes; }
 
 Findings judge_forecast(const Forecast& forecast, const config::Guard& guard, const config::Document* after) {
-    Judge judge{forecast, guard, after, {}};
+    Judge judge{.forecast = forecast, .guard = guard, .after = after, .load = &forecast};
     if (!forecast.has_data()) {
-        judge.say(Severity::warning, "P400-no-data", {},
+        judge.say("data", Severity::warning, "P400-no-data", {},
                   "there is no recorded traffic, so nothing is known of the load after this change",
                   "let a recording build up, or import an access log; no data is never a pass");
     }
-    for (const PoolView& pool : pools_of(forecast)) {
-        if (!forecast.has_data()) break;
-        overload(judge, pool);
-        unknown_capacity(judge, pool);
-    }
     routing(judge);
-    simulated(judge);
+    unrecorded(judge);
+    carried(judge);
+    if (forecast.recovered) {
+        judge.load = &*forecast.recovered;
+        carried(judge);
+    }
     return std::move(judge.findings);
 }
 

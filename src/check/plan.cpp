@@ -10,7 +10,8 @@ namespace plimsoll::check {
 namespace {
 
 /// Warnings after which nothing before traffic speaks for the change.
-constexpr std::array<std::string_view, 3> holding{"P400-no-data", "P401-capacity-unknown", "P415-uneven-unknown"};
+constexpr std::array<std::string_view, 4> holding{"P400-no-data", "P400-condition-unrecorded", "P401-capacity-unknown",
+                                                  "P415-uneven-unknown"};
 
 }  // namespace
 
@@ -57,7 +58,8 @@ Verdict verdict(const Plan& plan, const std::vector<std::string>& allowed) {
     bool hold = false;
     for (const Finding& finding : plan.findings) {
         if (finding.severity == Severity::error && !is_allowed(finding)) return Verdict::rejected;
-        hold |= std::ranges::find(holding, finding.code) != holding.end();
+        const bool weighs = finding.severity == Severity::warning;
+        hold |= weighs && std::ranges::find(holding, finding.code) != holding.end();
     }
     return hold ? Verdict::hold : Verdict::pass;
 }

@@ -1,4 +1,6 @@
 // The analytic forecast: route mix x long-run shares x peak rate.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -22,7 +24,7 @@ using Part = std::pair<std::uint32_t, const balance::Subset*>;
 struct Side {
     const config::Config& config;
     std::shared_ptr<const snapshot::Snapshot> snapshot;
-    std::string listener;                     ///< where recorded requests are taken to have come in
+    ListenerNames listeners;
     std::map<Part, double> asked;             ///< of all requests, by whom they are for
     std::map<Part, double> copied;            ///< by mirrors and for auth servers, besides
     std::vector<std::vector<double>> shares;  ///< by pool, by member: of all requests, copies included
@@ -42,11 +44,11 @@ std::vector<double> usable_shares(const snapshot::Pool& pool, const balance::Sub
     return balance::expected_shares(facts, usable);
 }
 
-Side make_side(const config::Config& config) {
+Side make_side(const config::Config& config, const config::Config& before) {
     snapshot::Identities identities;
     return {.config = config,
             .snapshot = snapshot::compile(config, RevisionNumber{}, identities, 1),
-            .listener = usual_listener(config),
+            .listeners = {config.listeners, before.listeners},
             .asked = {},
             .copied = {},
             .shares = {},
@@ -66,9 +68,11 @@ void send(Side& side, const snapshot::Route& route, double fraction) {
     }
 }
 
-/// Turns what is asked of pools into what each endpoint gets.
+/// Turns what is asked of pools into what each endpoint gets while these are out.
 void settle(Side& side, const std::set<Address>& out) {
     const auto& pools = side.snapshot->pools;
+    side.shares.clear();
+    side.no_endpoint = 0;
     for (const auto& pool : pools) side.shares.emplace_back(pool.endpoints.size(), 0.0);
     const auto give = [&](const std::map<Part, double>& parts, bool counts) {
         for (const auto& [part, fraction] : parts) {
@@ -84,29 +88,36 @@ void settle(Side& side, const std::set<Address>& out) {
     give(side.copied, false);
 }
 
-struct Way {
+/// What a way is called: route and pools.
+struct Names {
     std::string route, pool;
-    friend auto operator<=>(const Way&, const Way&) = default;
+    friend auto operator<=>(const Names&, const Names&) = default;
 };
 
-Way way(Side& side, const RequestClass& request, double fraction) {
-    const auto index = side.snapshot->match(as_request(request, side.listener));
-    if (!index) return {};
-    const auto& route = side.snapshot->route(*index);
-    send(side, route, fraction);
+Names names(const Way& way) {
+    if (way.route == nullptr) return {};
+    const snapshot::Route& route = *way.route;
     std::string pools;
-    for (const auto& target : route.targets)
-        pools += (pools.empty() ? "" : "+") + side.snapshot->pool(target.pool).name;
+    for (const auto& target : route.targets) pools += (pools.empty() ? "" : "+") + way.in->pool(target.pool).name;
     if (route.actions->redirect) pools = "redirect";
     if (route.actions->respond) pools = "our own answer";
     return {route.name, pools};
 }
 
+Way send(Side& side, const RequestClass& request, double fraction) {
+    const Way way = way_of(*side.snapshot, request, side.listeners(request.listener));
+    if (way.route != nullptr) send(side, *way.route, fraction);
+    return way;
+}
+
 void send_recorded(Side& now, Side& after, const Traffic& traffic, Forecast& forecast) {
-    std::map<std::pair<Way, Way>, Moved> moved;
+    std::map<std::pair<Names, Names>, Moved> moved;
+    UnjudgedCount unjudged;
     for (const RequestClass& request : traffic.mix) {
         const double fraction = static_cast<double>(request.requests) / static_cast<double>(traffic.requests);
-        const Way was = way(now, request, fraction), is = way(after, request, fraction);
+        const Way old_way = send(now, request, fraction), new_way = send(after, request, fraction);
+        unjudged.add(old_way, new_way, fraction);
+        const Names was = names(old_way), is = names(new_way);
         if (was == is) continue;
         if (was.route != is.route) forecast.route_changed += fraction;
         if (was.pool != is.pool) forecast.pool_changed += fraction;
@@ -116,6 +127,7 @@ void send_recorded(Side& now, Side& after, const Traffic& traffic, Forecast& for
         if (m.fraction == 0) m = {request.host, request.path, was.route, is.route, was.pool, is.pool, 0};
         m.fraction += fraction;
     }
+    forecast.unjudged = unjudged.out_of(1);
     for (auto& [ways, m] : moved) forecast.moved.push_back(std::move(m));
     std::ranges::sort(forecast.moved, [](const Moved& a, const Moved& b) {
         return std::tie(b.fraction, a.path) < std::tie(a.fraction, b.path);
@@ -157,21 +169,28 @@ void add_endpoints(const Side& side, bool is_after, double peak_rate, const std:
     }
 }
 
+LoadForecast load(Side& now, Side& then, double peak_rate, const std::set<Address>& out) {
+    settle(now, out);
+    settle(then, out);
+    LoadForecast forecast;
+    forecast.no_endpoint_now = now.no_endpoint;
+    forecast.no_endpoint_after = then.no_endpoint;
+    std::map<Address, std::size_t> index;
+    add_endpoints(then, true, peak_rate, out, index, forecast.endpoints);
+    add_endpoints(now, false, peak_rate, out, index, forecast.endpoints);
+    return forecast;
+}
+
 std::optional<double> ratio(double rate, double capacity) {
     return capacity > 0 ? std::optional(rate / capacity) : std::nullopt;
 }
 
 }  // namespace
 
-/// A recording does not say where a request came in. Of several listeners the first with TLS is the likeliest: plain
-/// ones beside it mostly redirect.
-std::string usual_listener(const config::Config& config) {
-    const config::Listener* found = nullptr;
-    for (const config::Listener& listener : config.listeners) {
-        if (listener.protocol != config::Protocol::http) continue;
-        if (found == nullptr || (listener.tls && !found->tls)) found = &listener;
-    }
-    return found == nullptr ? std::string() : found->name;
+double Forecast::open() const {
+    double sum = 0;
+    for (const Unjudged& one : unjudged) sum += one.alike ? 0 : one.fraction;
+    return sum;
 }
 
 std::string_view name(CapacitySource source) {
@@ -186,10 +205,29 @@ std::string_view name(CapacitySource source) {
 std::optional<double> EndpointForecast::utilisation_now() const { return ratio(rate_now, capacity_now); }
 std::optional<double> EndpointForecast::utilisation_after() const { return ratio(rate_after, capacity); }
 
+std::string back_up(const std::vector<std::string>& down) {
+    return fmt::format("{} {} back up", some_of(down), down.size() == 1 ? "is" : "are");
+}
+
+std::vector<std::string> down_in(const std::vector<OutOfRotation>& out, const config::Config& before,
+                                 const config::Config& after) {
+    std::set<Address> left;
+    for (const OutOfRotation& one : out) left.emplace(one.pool, one.address);
+    std::vector<std::string> names;
+    for (const config::Config* config : {&before, &after}) {
+        for (const config::Pool& pool : config->pools) {
+            for (const config::Endpoint& endpoint : pool.endpoints) {
+                if (left.erase({pool.name, endpoint.address}) > 0) names.push_back(endpoint.name);
+            }
+        }
+    }
+    return names;
+}
+
 Forecast project(const config::Config& before, const config::Config& after, const LiveState& live) {
     std::set<Address> out;
     for (const auto& endpoint : live.out) out.emplace(endpoint.pool, endpoint.address);
-    Side now = make_side(before), then = make_side(after);
+    Side now = make_side(before, before), then = make_side(after, before);
 
     Forecast forecast;
     forecast.requests = live.traffic.requests;
@@ -201,13 +239,9 @@ Forecast project(const config::Config& before, const config::Config& after, cons
         send_equally(now);
         send_equally(then);
     }
-    settle(now, out);
-    settle(then, out);
-    forecast.no_endpoint_now = now.no_endpoint;
-    forecast.no_endpoint_after = then.no_endpoint;
-    std::map<Address, std::size_t> index;
-    add_endpoints(then, true, forecast.peak_rate, out, index, forecast.endpoints);
-    add_endpoints(now, false, forecast.peak_rate, out, index, forecast.endpoints);
+    static_cast<LoadForecast&>(forecast) = load(now, then, forecast.peak_rate, out);
+    forecast.down = down_in(live.out, before, after);
+    if (!forecast.down.empty()) forecast.recovered = load(now, then, forecast.peak_rate, {});
     return forecast;
 }
 

@@ -18,15 +18,6 @@ void report(Findings& findings, const config::Document& document, Severity sever
         {severity, std::string(code), std::move(path), std::move(where), std::move(message), std::move(remedy)});
 }
 
-snapshot::RequestView as_request(const RequestClass& recorded, std::string_view listener) {
-    snapshot::RequestView out;
-    out.listener = listener;
-    out.host = recorded.host;
-    out.path = recorded.path;
-    out.method = recorded.method;
-    return out;
-}
-
 std::string percent(double fraction) {
     const double p = fraction * 100;
     if (p == 0) return "0%";

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "check/check.h"
-#include "snapshot/request_view.h"
+#include "check/recorded.h"
 
 namespace plimsoll::check {
 
@@ -47,11 +47,6 @@ struct ChangeRule {
 [[nodiscard]] std::span<const ChangeRule> setting_change_rules();  ///< routes, timeouts, retries, health, limits
 
 [[nodiscard]] std::span<const RuleSummary> forecast_codes();  ///< of judge_forecast
-
-/// Where recorded requests are taken to have come in: the first http listener with TLS, else the first; "" = nowhere.
-[[nodiscard]] std::string usual_listener(const config::Config& config);
-/// Recorded requests as a route table sees them; a view of both arguments.
-[[nodiscard]] snapshot::RequestView as_request(const RequestClass& recorded, std::string_view listener);
 
 /// Appends a finding with the place of `path` in `document`.
 void report(Findings& findings, const config::Document& document, Severity severity, std::string_view code,

@@ -106,11 +106,11 @@ void timeout_below_observed(const Change& change, Findings& findings) {
         double worst_harmed = 0;
     };
     std::vector<Cut> cuts(compiled->pools.size());
-    const std::string listener = usual_listener(change.after.config);
+    const ListenerNames listeners(change.after.config.listeners, change.before.listeners);
     for (const RequestClass& c : change.live.traffic.mix) {
-        const auto index = compiled->match(as_request(c, listener));
-        if (!index || compiled->route(*index).targets.empty()) continue;
-        const PoolIndex p = compiled->route(*index).pool;
+        const snapshot::Route* route = way_of(*compiled, c, listeners(c.listener)).route;
+        if (route == nullptr || route->targets.empty()) continue;
+        const PoolIndex p = route->pool;
         const Pool* old = change.old_pool(compiled->pool(p).name);
         if (old == nullptr) continue;
         const auto& t = compiled->pool(p).timeouts;

@@ -1,7 +1,10 @@
 // A recording summed up.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/hash.h"
 #include "check/forecast.h"
 
 namespace plimsoll::check {
@@ -28,6 +31,13 @@ struct Class {
     std::vector<Duration> services;
 };
 
+/// What of a request can decide where it goes; lists of conditions are told apart by a hash of them.
+std::string key(const recording::Record& record) {
+    std::uint64_t asked = 0;
+    for (const std::uint64_t digest : record.answers.digests()) asked = keyed_hash(digest, asked);
+    return fmt::format("{}\n{}\n{}\n{:x}\n{:x}", record.host, record.path, record.listener, asked, record.answers.held);
+}
+
 /// Below this many answers a 99th percentile is one or two requests.
 constexpr std::size_t enough_for_p99 = 100;
 constexpr std::size_t enough_for_p999 = 1000;
@@ -40,11 +50,13 @@ Traffic summarise(const recording::Recording& recording, double peak_rate) {
     std::vector<Duration> services;
     std::vector<std::uint64_t> heads, bodies;
     for (const auto& record : recording.records) {
-        Class& c = classes[record.host + '\n' + record.path];
+        Class& c = classes[key(record)];
         if (c.known.requests++ == 0) {
             c.known.host = record.host;
             c.known.path = record.path;
             c.known.method = record.method;
+            c.known.listener = record.listener;
+            c.known.answers = record.answers;
         }
         if (record.service.count() > 0) {
             c.services.push_back(record.service);
@@ -66,7 +78,8 @@ Traffic summarise(const recording::Recording& recording, double peak_rate) {
         out.mix.push_back(std::move(c.known));
     }
     std::ranges::sort(out.mix, [](const RequestClass& a, const RequestClass& b) {
-        return std::tie(b.requests, a.host, a.path) < std::tie(a.requests, b.host, b.path);
+        return std::tie(b.requests, a.host, a.path, a.listener, a.answers.held) <
+               std::tie(a.requests, b.host, b.path, b.listener, b.answers.held);
     });
     return out;
 }

@@ -234,9 +234,18 @@ void Changes::measured(const measure::Tally& window, const std::vector<judge::En
     end_late_adoption();
     if (!current_) return;
     if (!signals.empty() || !hypotheses.empty()) advance(rollout::Signalled{signals, hypotheses});
+    if (current_) tell_divergence();
     if (current_) advance(rollout::Measured{window, facts, parts_.site.rate});
     stop_for_checks();
     if (current_) advance(rollout::Tick{});
+}
+
+/// Only what is new: a rollout is told of it once, whenever it began.
+void Changes::tell_divergence() {
+    std::vector<judge::Signal> firing;
+    for (const Divergence::Seen& seen : parts_.members.firing()) firing.push_back(seen.signal);
+    if (!std::ranges::equal(firing, current_->state.diverging, {}, &judge::Signal::subject, &judge::Signal::subject))
+        advance(rollout::Diverged{std::move(firing)});
 }
 
 Result<void> Changes::abort(const std::string& who, const std::string& reason) {

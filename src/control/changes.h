@@ -129,6 +129,7 @@ private:
     void report(const rollout::Report& report);
     void end_adoption();
     void end_late_adoption();
+    void tell_divergence();
     void finish(const rollout::Finish& finish);
     void installed(Fleet::Installed installed, std::uint64_t round);
     void tell_care_live(Share share);

@@ -13,6 +13,7 @@
 
 #include "base/outcome.h"
 #include "base/time.h"
+#include "recording/recording.h"
 #include "snapshot/snapshot.h"
 
 namespace plimsoll::proxy {
@@ -23,7 +24,8 @@ struct Served {
     const snapshot::Route* route = nullptr;
     const snapshot::Pool* pool = nullptr;
     std::string_view route_name{}, pool_name{}, endpoint_name{};
-    std::span<const Duration> attempts_began{};  ///< from the request's start; may be empty
+    std::span<const Duration> attempts_began{};   ///< from the request's start; may be empty
+    const recording::Answers* answers = nullptr;  ///< for the recording; null = nothing was asked
     [[nodiscard]] std::string_view route_text() const { return route != nullptr ? route->name : route_name; }
     [[nodiscard]] std::string_view pool_text() const { return pool != nullptr ? pool->name : pool_name; }
     /// O(endpoints of the pool).

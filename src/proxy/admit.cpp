@@ -111,6 +111,7 @@ Cause Exchange::find_route() {
                                         .query = head_.query(),
                                         .method = head_.method_text(),
                                         .headers = &lines};
+    if (!core_.questions.empty()) answers_ = {core_.questions.digests(), core_.questions.ask(request)};
     if (const auto index = snapshot.match(request)) {
         route_ = &snapshot.route(*index);
         outcome_.route = route_->id;

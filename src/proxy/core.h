@@ -23,6 +23,7 @@
 #include "proxy/scratch.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
+#include "snapshot/questions.h"
 
 namespace plimsoll::proxy {
 
@@ -47,6 +48,7 @@ struct Worker::Core {
     std::vector<std::string> install(snapshot::Resident resident, std::shared_ptr<const Prepared> for_active,
                                      std::shared_ptr<const Prepared> for_candidate,
                                      std::shared_ptr<balance::SharedLoads> shared);
+    void ask_of_requests();
     void open_listeners(std::vector<std::string>& failures);
     void close_listener(ListenerSlot& slot, bool idle_too = true);
     void close_idle(const ListenerSlot* of);
@@ -93,6 +95,7 @@ struct Worker::Core {
     Revisions revisions;
     RevisionSlot* active = nullptr;
     RevisionSlot* candidate = nullptr;
+    snapshot::Questions questions;                  ///< of both, for recording; empty when nothing is recorded
     std::vector<balance::EndpointState> endpoints;  ///< by EndpointId
     std::shared_ptr<balance::SharedLoads> loads;    ///< of all workers; null = this one is alone
     std::vector<balance::RetryBudget> budgets;      ///< by PoolId

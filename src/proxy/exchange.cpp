@@ -168,9 +168,10 @@ void Exchange::finish(Cause cause) {
         core_.observe(outcome_, {.route_name = names_->route,
                                  .pool_name = names_->pool,
                                  .endpoint_name = names_->endpoint,
-                                 .attempts_began = began});
+                                 .attempts_began = began,
+                                 .answers = &answers_});
     } else {
-        core_.observe(outcome_, {.route = route_, .pool = pool_, .attempts_began = began});
+        core_.observe(outcome_, {.route = route_, .pool = pool_, .attempts_began = began, .answers = &answers_});
     }
 }
 

@@ -22,6 +22,7 @@
 #include "proxy/scratch.h"
 #include "proxy/true_client.h"
 #include "proxy/upstream.h"
+#include "recording/recording.h"
 
 namespace plimsoll::proxy {
 
@@ -157,6 +158,7 @@ private:
     std::array<char, 32> id_;  ///< storage of a generated request id
     bool keep_tracestate_ = false;
 
+    recording::Answers answers_;  ///< what resident revisions' conditions came to
     const snapshot::Route* route_ = nullptr;
     const snapshot::Pool* pool_ = nullptr;
     const snapshot::Target* target_ = nullptr;

@@ -84,6 +84,7 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
     active = &new_active;
     candidate = new_candidate;
     revisions.set_resident(active, candidate);
+    ask_of_requests();
 
     std::vector<bool> served;
     for (const RevisionSlot* slot : {active, candidate}) {
@@ -110,6 +111,14 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
         failures.push_back(std::move(failure));
     }
     return failures;
+}
+
+/// A configuration without conditions on headers or query costs its requests nothing here.
+void Worker::Core::ask_of_requests() {
+    if (!settings.record) return;
+    std::vector<const snapshot::Snapshot*> resident_ones{active->snapshot.get()};
+    if (candidate != nullptr) resident_ones.push_back(candidate->snapshot.get());
+    questions = snapshot::Questions(resident_ones);
 }
 
 void Worker::Core::open_listeners(std::vector<std::string>& failures) {
@@ -270,6 +279,8 @@ void Worker::Core::observe(const Outcome& outcome, const Served& served) {
     record.cause = outcome.cause;
     if (outcome.attempt_count > 0) record.service = outcome.attempts().back().first_byte;
     record.total = outcome.total;
+    record.listener = outcome.listener;
+    if (served.answers != nullptr) record.answers = *served.answers;
 }
 
 void Worker::Core::observe(const Attempt& attempt, const balance::PoolFacts& pool) {

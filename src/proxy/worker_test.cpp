@@ -37,6 +37,37 @@ TEST_F(World, CarriesARequestAndSaysWhatHappened) {
         << line;
 }
 
+TEST_F(World, RecordsWhatConditionsCameToAndNoValue) {
+    config::Route beta{.name = "beta", .match = {}, .pool = "web"};
+    beta.match.headers.push_back({.name = "Authorization", .exact = "secret", .regex = {}});
+    beta.match.query.push_back({.name = "id", .exact = "1", .regex = {}});
+    config.routes.insert(config.routes.begin(), beta);
+    install();
+    Caller caller = call();
+    EXPECT_TRUE(has(caller.ask(get("/?id=1", "Authorization: secret\r\n")), "200 OK"));
+    EXPECT_TRUE(has(caller.ask(get("/?id=2")), "200 OK"));
+    const Report report = worker.collect();
+    ASSERT_EQ(report.records.size(), 2u);
+    const recording::Record &with = report.records[0].record, &without = report.records[1].record;
+    EXPECT_EQ(with.listener, "web");
+    ASSERT_EQ(with.answers.digests().size(), 4u) << "is each there, and is it what is asked for";
+    EXPECT_EQ(with.answers.held, 0b1111u);
+    EXPECT_EQ(without.answers.held, 0b0010u) << "only the parameter is there";
+    EXPECT_EQ(with.answers.asked, without.answers.asked);
+    const recording::Recording both{.start = {}, .records = {with, without}};
+    EXPECT_EQ(recording::write(both).find("secret"), std::string::npos);
+}
+
+TEST_F(World, AsksNothingOfRequestsWhereNoConditionIs) {
+    install();
+    Caller caller = call();
+    EXPECT_TRUE(has(caller.ask(get("/?id=1")), "200 OK"));
+    const Report report = worker.collect();
+    ASSERT_EQ(report.records.size(), 1u);
+    EXPECT_EQ(report.records[0].record.answers, recording::Answers{});
+    EXPECT_EQ(report.records[0].record.listener, "web");
+}
+
 TEST_F(World, KeepsConnectionsOnBothSides) {
     install();
     Caller caller = call();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "base/hash.h"
@@ -14,7 +15,8 @@ namespace plimsoll::recording {
 namespace {
 
 // Block: magic 8, base 8, body length 4, records 4, checksum of the body 8, checksum of the 32 bytes before it 8.
-constexpr std::string_view magic{"PLIMREC\x01", 8};
+constexpr std::string_view magic{"PLIMREC", 7};  // and a byte for the version
+constexpr char newest = 2;                       // 1 had neither listener nor answers
 constexpr std::size_t header_bytes = 40;
 constexpr std::uint64_t checksum_key = 0x706c696d736f6c6cULL;  // fixed: the checksum finds damage, not forgery
 constexpr std::int64_t ten_years_ns = 10LL * 366 * 86'400 * 1'000'000'000;
@@ -82,7 +84,12 @@ struct Fields {
     }
 };
 
+/// As many answers as there are conditions, all of them yes.
+constexpr std::uint64_t all_of(std::size_t conditions) { return UINT64_MAX >> (max_asked - conditions); }
+static_assert(max_asked == 64, "answers are the bits of one number");
+
 struct Header {
+    char version = 0;
     Timestamp base;
     std::size_t body = 0;
     std::size_t records = 0;
@@ -93,21 +100,43 @@ struct Header {
 std::optional<Header> header(std::string_view bytes) {
     if (bytes.size() < header_bytes || !bytes.starts_with(magic)) return std::nullopt;
     if (get_fixed(bytes, 32, 8) != keyed_hash(bytes.substr(0, 32), checksum_key)) return std::nullopt;
-    const Header found{.base = {static_cast<std::int64_t>(get_fixed(bytes, 8, 8))},
+    const Header found{.version = bytes[magic.size()],
+                       .base = {static_cast<std::int64_t>(get_fixed(bytes, 8, 8))},
                        .body = get_fixed(bytes, 16, 4),
                        .records = get_fixed(bytes, 20, 4),
                        .checksum = get_fixed(bytes, 24, 8)};
-    const bool plausible = found.base.ns >= 0 && found.base.ns <= INT64_MAX - 2 * ten_years_ns &&
-                           found.body <= max_block_bytes && found.records <= max_block_records;
+    const bool plausible = found.version >= 1 && found.version <= newest && found.base.ns >= 0 &&
+                           found.base.ns <= INT64_MAX - 2 * ten_years_ns && found.body <= max_block_bytes &&
+                           found.records <= max_block_records;
     return plausible ? std::optional(found) : std::nullopt;
 }
 
+/// Lists of digests that were read already, by where they stand in the block.
+using Asked = std::map<const char*, std::shared_ptr<const std::vector<std::uint64_t>>>;
+
+Answers answers(Fields& in, std::vector<std::string_view>& seen, Asked& known) {
+    Answers out;
+    const std::string_view text = in.string(seen);
+    if (in.failed || text.empty()) return out;
+    if (text.size() % 8 != 0) return in.failed = true, out;
+    auto& asked = known[text.data()];
+    if (asked == nullptr) {
+        std::vector<std::uint64_t> digests;
+        for (std::size_t at = 0; at < text.size(); at += 8) digests.push_back(get_fixed(text, at, 8));
+        asked = std::make_shared<const std::vector<std::uint64_t>>(std::move(digests));
+    }
+    out.asked = asked;
+    out.held = in.number(all_of(asked->size()));
+    return out;
+}
+
 /// Appends the records of a body, `at` counted from the block's base. False when the body does not hold them.
-bool decode(std::string_view body, std::size_t count, std::vector<Record>& out) {
+bool decode(const Header& header, std::string_view body, std::vector<Record>& out) {
     Fields in{body};
     std::vector<std::string_view> seen;
+    Asked asked;
     std::int64_t at = 0;
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < header.records; ++i) {
         const std::int64_t step = in.duration().count();
         if (step > 2 * ten_years_ns || step < -2 * ten_years_ns) return false;
         at += step;
@@ -128,6 +157,10 @@ bool decode(std::string_view body, std::size_t count, std::vector<Record>& out) 
         record.cause = static_cast<Cause>(in.number(cause_count - 1));
         record.service = in.duration();
         record.total = in.duration();
+        if (header.version >= 2) {
+            record.listener = in.string(seen);
+            record.answers = answers(in, seen, asked);
+        }
         if (in.failed) return false;
         out.push_back(std::move(record));
     }
@@ -160,8 +193,19 @@ void BlockWriter::put_string(std::string_view text) {
     strings_.emplace(text, static_cast<std::uint32_t>(strings_.size() + 1));
 }
 
+void BlockWriter::put_answers(const Answers& answers) {
+    if (answers.asked != asked_) {
+        asked_ = answers.asked;
+        asked_text_.clear();
+        for (const std::uint64_t digest : answers.digests().first(std::min(answers.digests().size(), max_asked)))
+            put_fixed(asked_text_, digest, 8);
+    }
+    put_string(asked_text_);
+    if (!asked_text_.empty()) put_number(body_, answers.held & all_of(asked_text_.size() / 8));
+}
+
 bool BlockWriter::add(const Record& record) {
-    constexpr std::size_t largest_record = 4 * (max_string_bytes + 4) + 100;
+    constexpr std::size_t largest_record = 6 * (max_string_bytes + 4) + 110;
     if (records_ == max_block_records || body_.size() + largest_record > max_block_bytes) return false;
     const std::int64_t at = record.at.count();
     if (at > ten_years_ns || at < -ten_years_ns) return false;
@@ -181,12 +225,15 @@ bool BlockWriter::add(const Record& record) {
     put_number(body_, static_cast<std::uint64_t>(record.cause));
     put_number(body_, fold_sign(record.service.count()));
     put_number(body_, fold_sign(record.total.count()));
+    put_string(record.listener);
+    put_answers(record.answers);
     ++records_;
     return true;
 }
 
 std::string BlockWriter::finish(Timestamp next_base) {
     std::string block{magic};
+    block += newest;
     block.reserve(header_bytes + body_.size());
     put_fixed(block, static_cast<std::uint64_t>(base_.ns), 8);
     put_fixed(block, body_.size(), 4);
@@ -212,7 +259,7 @@ Result<Recording> read(std::string_view bytes) {
         const std::size_t before = out.records.size();
         if (found && rest.size() - header_bytes >= found->body) {
             const auto body = rest.substr(header_bytes, found->body);
-            if (keyed_hash(body, checksum_key) == found->checksum && decode(body, found->records, out.records)) {
+            if (keyed_hash(body, checksum_key) == found->checksum && decode(*found, body, out.records)) {
                 blocks.emplace_back(found->base, found->records);
                 inside_damage = false;
                 at += header_bytes + found->body;

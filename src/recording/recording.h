@@ -2,7 +2,9 @@
 // the files is control's (rolling) or cli's (import) business. Format: docs/formats/recording.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,8 +23,24 @@ inline constexpr std::size_t max_string_bytes = 512;
 /// A block takes no more than this; its writer then wants to be finished. Bounds what damage to one block can cost.
 inline constexpr std::size_t max_block_records = 65'536;
 inline constexpr std::size_t max_block_bytes = 8u << 20;
+/// Conditions that a record has answers to, at most: what fits a string of a block.
+inline constexpr std::size_t max_asked = max_string_bytes / 8;
 /// Bad lines of an import that are kept as findings; the rest are only counted.
 inline constexpr std::size_t max_import_findings = 20;
+
+/// What conditions on headers and query parameters were found to be when the request came, instead of their values.
+struct Answers {
+    /// Digests of the conditions that were asked, at most max_asked; null = none was. Shared by many records.
+    std::shared_ptr<const std::vector<std::uint64_t>> asked{};
+    std::uint64_t held = 0;  ///< bit i: (*asked)[i] held; 0 beyond them
+    [[nodiscard]] std::span<const std::uint64_t> digests() const {
+        return asked == nullptr ? std::span<const std::uint64_t>{} : std::span(*asked);
+    }
+    /// By value: no matter who shares what.
+    friend bool operator==(const Answers& a, const Answers& b) {
+        return a.held == b.held && std::ranges::equal(a.digests(), b.digests());
+    }
+};
 
 /// One request as recorded. What an imported log does not know is 0 or empty. A record with Cause::bad_request was
 /// refused before routing: it has no method and path, and replay and forecast leave it out.
@@ -38,11 +56,13 @@ struct Record {
     Cause cause = Cause::none;
     Duration service{};  ///< last attempt: start -> head of the answer; 0 = unknown
     Duration total{};
+    std::string listener{};  ///< name of the listener it came in at; empty = unknown
+    Answers answers{};
     friend bool operator==(const Record&, const Record&) = default;
 };
 
-/// Appends records to a byte buffer. Strings that repeat are written once per block; a block stands alone, so a
-/// rolling recording can drop its oldest blocks and a damaged block does not spoil the others.
+/// Appends records to a byte buffer, in the newest format. Strings that repeat are written once per block; a block
+/// stands alone, so a rolling recording can drop its oldest blocks and a damaged block does not spoil the others.
 class BlockWriter {
 public:
     /// `base` = wall clock of the block's start; Record.at of what is added counts from it.
@@ -58,6 +78,7 @@ public:
 
 private:
     void put_string(std::string_view text);
+    void put_answers(const Answers& answers);
 
     struct Hash {
         using is_transparent = void;
@@ -68,6 +89,8 @@ private:
     std::size_t records_ = 0;
     std::string body_;
     std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> strings_;  ///< looked up, never iterated
+    std::shared_ptr<const std::vector<std::uint64_t>> asked_;                        ///< of the record before
+    std::string asked_text_;                                                         ///< the same as bytes
 };
 
 /// A whole recording in memory, in order of time.
@@ -77,8 +100,9 @@ struct Recording {
     std::size_t damaged_blocks = 0;
     [[nodiscard]] Duration span() const { return records.empty() ? Duration{} : records.back().at; }
 };
-/// Reads the blocks of one or more files laid end to end, in any order of time. Damaged blocks are counted and skipped.
-/// No bytes are an empty recording. Errors: invalid when there are bytes and not one intact block among them.
+/// Reads the blocks of one or more files laid end to end, of any version and in any order of time. Damaged blocks are
+/// counted and skipped. No bytes are an empty recording. Errors: invalid when there are bytes and not one intact block
+/// among them.
 [[nodiscard]] Result<Recording> read(std::string_view bytes);
 /// Blocks of at most 4,096 records. Records must be in order of time, `at` >= 0; `read` gives the same back.
 [[nodiscard]] std::string write(const Recording& recording);

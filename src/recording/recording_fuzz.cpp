@@ -1,5 +1,5 @@
 // Any bytes: read never crashes, and what it accepts survives a round trip. The bytes are tried as a file, and again as
-// the body of a block with right checksums, which chance would hardly ever find.
+// the body of a block of each version with right checksums, which chance would hardly ever find.
 #include <cstdlib>
 #include <string>
 
@@ -12,9 +12,10 @@ void put(std::string& out, std::uint64_t value, int bytes) {
     for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
 }
 
-std::string block(std::string_view body, std::uint8_t records) {
+std::string block(std::string_view body, std::uint8_t records, char version) {
     constexpr std::uint64_t key = 0x706c696d736f6c6cULL;  // docs/formats/recording.md
-    std::string out{"PLIMREC\x01", 8};
+    std::string out{"PLIMREC"};
+    out += version;
     put(out, 1'700'000'000'000'000'000, 8);
     put(out, body.size(), 4);
     put(out, records, 4);
@@ -37,6 +38,7 @@ void try_bytes(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view bytes(reinterpret_cast<const char*>(data), size);
     try_bytes(bytes);
-    if (size > 0) try_bytes(block(bytes.substr(1), data[0]));
+    if (size == 0) return 0;
+    for (const char version : {'\x01', '\x02'}) try_bytes(block(bytes.substr(1), data[0], version));
     return 0;
 }

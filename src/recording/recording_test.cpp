@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "base/random.h"
 
 namespace plimsoll::recording {
@@ -23,6 +24,22 @@ using std::chrono::seconds;
 std::string word(Random& random) {
     std::string out;
     for (auto n = random.below(12); n > 0; --n) out += static_cast<char>(random.below(256));
+    return out;
+}
+
+/// Few lists, shared by many records, as workers make them.
+Answers some_answers(Random& random) {
+    static const auto lists = [] {
+        std::vector<std::shared_ptr<const std::vector<std::uint64_t>>> made{nullptr};
+        for (const std::size_t size : {1u, 3u, 64u}) {
+            std::vector<std::uint64_t> digests;
+            for (std::size_t i = 0; i < size; ++i) digests.push_back(keyed_hash(i, size));
+            made.push_back(std::make_shared<const std::vector<std::uint64_t>>(digests));
+        }
+        return made;
+    }();
+    Answers out{.asked = lists[random.below(lists.size())]};
+    if (out.asked != nullptr) out.held = random.next() >> (64 - out.asked->size());
     return out;
 }
 
@@ -46,7 +63,9 @@ Recording some_recording(std::uint64_t seed, std::size_t count) {
                                .attempts = static_cast<std::uint8_t>(random.below(256)),
                                .cause = static_cast<Cause>(random.below(cause_count)),
                                .service = Duration{static_cast<std::int64_t>(random.next())},
-                               .total = Duration{static_cast<std::int64_t>(random.next())}});
+                               .total = Duration{static_cast<std::int64_t>(random.next())},
+                               .listener = random.chance(0.5) ? "web" : word(random),
+                               .answers = some_answers(random)});
     }
     return out;
 }
@@ -60,6 +79,86 @@ RC_GTEST_PROP(Recording, read_gives_back_what_was_written, (std::uint64_t seed))
     RC_ASSERT(back->damaged_blocks == 0u);
     RC_ASSERT(back->start == original.start);
     RC_ASSERT(back->records == original.records);
+}
+
+void put(std::string& out, std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+}
+
+/// One record of a file as version 1 wrote it, byte by byte as docs/formats/recording.md has it.
+std::string first_version() {
+    std::string body{"\x0a", 1};  // 5 ns after the base
+    put(body, 77, 8);
+    for (const std::string_view text : {"h", "/p", "GET", "b1"}) {
+        body += '\0';
+        body += static_cast<char>(text.size());
+        body += text;
+    }
+    body += std::string("\x64\x32\x00\x07\xc8\x01\x01\x00\x14\x28", 10);
+    std::string out{"PLIMREC\x01", 8};
+    put(out, 1'000, 8);
+    put(out, body.size(), 4);
+    put(out, 1, 4);
+    constexpr std::uint64_t key = 0x706c696d736f6c6cULL;
+    put(out, keyed_hash(body, key), 8);
+    put(out, keyed_hash(std::string_view(out), key), 8);
+    return out + body;
+}
+
+TEST(Recording, files_of_version_1_are_read_and_may_lie_beside_newer_ones) {
+    const auto old = read(first_version());
+    ASSERT_TRUE(old);
+    ASSERT_EQ(old->records.size(), 1u);
+    const Record& record = old->records[0];
+    EXPECT_EQ(record.client_key, 77u);
+    EXPECT_EQ(record.path, "/p");
+    EXPECT_EQ(record.endpoint, "b1");
+    EXPECT_EQ(record.status, 200);
+    EXPECT_EQ(record.total, Duration{20});
+    EXPECT_EQ(record.listener, "");
+    EXPECT_EQ(record.answers, Answers{});
+    const auto both = read(first_version() + write(some_recording(3, 10)));
+    ASSERT_TRUE(both);
+    EXPECT_EQ(both->records.size(), 11u);
+    EXPECT_EQ(both->damaged_blocks, 0u);
+}
+
+TEST(Recording, a_block_of_a_version_to_come_is_a_damaged_block) {
+    std::string bytes = write(some_recording(4, 5));
+    bytes[7] = 3;
+    EXPECT_FALSE(read(bytes));
+    const auto beside = read(bytes + write(some_recording(5, 5)));
+    ASSERT_TRUE(beside);
+    EXPECT_EQ(beside->records.size(), 5u);
+    EXPECT_EQ(beside->damaged_blocks, 1u);
+}
+
+TEST(Recording, conditions_that_repeat_cost_a_block_their_digests_once) {
+    Recording recording;
+    const auto asked = std::make_shared<const std::vector<std::uint64_t>>(64, 0x1234567812345678ULL);
+    for (int i = 0; i < 1000; ++i) {
+        recording.records.push_back(at(milliseconds(i)));
+        recording.records.back().listener = "web";
+    }
+    const std::size_t without = write(recording).size();
+    for (Record& record : recording.records) record.answers = {.asked = asked, .held = 5};
+    EXPECT_LE(write(recording).size(), without + 600 + 2 * 1000);
+    const auto back = read(write(recording));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->records, recording.records);
+    EXPECT_EQ(back->records[0].answers.asked, back->records[999].answers.asked) << "shared in memory as well";
+}
+
+TEST(Recording, answers_beyond_the_conditions_are_left_out) {
+    Recording recording;
+    recording.records.push_back(at(milliseconds(0)));
+    recording.records[0].answers = {.asked = std::make_shared<const std::vector<std::uint64_t>>(70, std::uint64_t{9}),
+                                    .held = ~std::uint64_t{0}};
+    const auto back = read(write(recording));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->records[0].answers.digests().size(), max_asked);
+    recording.records[0].answers.asked = std::make_shared<const std::vector<std::uint64_t>>(2, std::uint64_t{9});
+    EXPECT_EQ(read(write(recording))->records[0].answers.held, 3u);
 }
 
 TEST(Recording, spans_several_blocks) {

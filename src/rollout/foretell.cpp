@@ -17,6 +17,7 @@ Forecasted foretold(const check::Forecast& forecast, Findings findings) {
     result.route_changed = forecast.route_changed;
     result.pool_changed = forecast.pool_changed;
     result.no_route = forecast.route_lost;
+    result.open = forecast.open();
     double moved = 0;
     for (const check::EndpointForecast& e : forecast.endpoints) {
         moved += std::abs(e.share_after.value - e.share_now.value) / 2;

@@ -49,7 +49,8 @@ std::string objection(const measure::ShadowTally& seen, const Forecasted& foreca
     if (!forecast.from_recording) return {};
     const double route_off = std::abs(fraction(seen.route_changed) - forecast.route_changed);
     const double pool_off = std::abs(fraction(seen.pool_changed) - forecast.pool_changed);
-    if (route_off > forecast_tolerance + noise || pool_off > forecast_tolerance + noise)
+    const double tolerance = forecast_tolerance + noise + forecast.open;
+    if (route_off > tolerance || pool_off > tolerance)
         return fmt::format(
             "the forecast does not describe this traffic: {} of requests change route ({} foretold), "
             "{} change pool ({} foretold)",
@@ -116,6 +117,7 @@ void Machine::begin_shadow() {
     install(Share{0}, true);
     say(Level::key,
         fmt::format("shadow: {} decides on live traffic, r{} serves", revision_name(), state.proposal.base.value));
+    if (const judge::Signal* by = held_by(); by != nullptr) say(Level::warning, fmt::format("held: {}", by->text));
 }
 
 void Machine::measure_shadow(Shadow& shadow, const Measured& measured) {
@@ -149,6 +151,7 @@ void Machine::measure_shadow(Shadow& shadow, const Measured& measured) {
     if (std::string why = objection(shadow.seen, state.forecast); !why.empty()) return reject(std::move(why));
     const bool enough = shadow.seen.decisions >= guard.shadow_decisions && !shadow.judged.empty();
     if (state.paused || !enough || in_stage(shadow.installed_at) < guard.shadow) return;
+    if (held_by() != nullptr) return;
     say(Level::key, fmt::format("shadow: {} decisions, {} change route, {} change pool", shadow.seen.decisions,
                                 shadow.seen.route_changed, shadow.seen.pool_changed));
     begin_step(0);
@@ -163,6 +166,10 @@ void Machine::shadow_deadline(const Shadow& shadow) {
         return;
     }
     if (in_stage(shadow.installed_at) < state.proposal.guard.max_step) return;
+    if (const judge::Signal* by = held_by(); by != nullptr) {
+        undo({.ending = Ending::rejected, .reason = fmt::format("held in shadow: {}", by->text)}, "deadline", now, "");
+        return;
+    }
     undo({.ending = Ending::rejected,
           .reason = fmt::format("held for evidence: {} decisions in {}, {} are needed", shadow.seen.decisions,
                                 text(state.proposal.guard.max_step), state.proposal.guard.shadow_decisions)},

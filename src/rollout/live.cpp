@@ -27,6 +27,30 @@ bool unexplained(const State& state) {
 
 }  // namespace
 
+const judge::Signal* Machine::held_by() const {
+    if (state.proposal.options.force) return nullptr;
+    const auto may_cure = [this](const judge::Signal& signal) {
+        constexpr std::string_view pool = "pool ";
+        if (!signal.subject.starts_with(pool)) return false;
+        const std::string path = "pools." + signal.subject.substr(pool.size());
+        return std::ranges::any_of(state.proposal.altered, [&](const judge::AlteredItem& item) {
+            return item.path == path || item.path.starts_with(path + ".discovery");
+        });
+    };
+    const auto holding = std::ranges::find_if_not(state.diverging, may_cure);
+    return holding == state.diverging.end() ? nullptr : &*holding;
+}
+
+void Machine::on(const Diverged& diverged) {
+    const bool was = held_by() != nullptr;
+    state.diverging = diverged.firing;
+    const judge::Signal* by = held_by();
+    const Stage stage = stage_of(state);
+    if (stage != Stage::shadow && stage != Stage::canary && stage != Stage::soak) return;
+    if (!was && by != nullptr) say(Level::warning, fmt::format("held: {}", by->text));
+    if (was && by == nullptr) say(Level::key, "no longer held: what is wanted serves");
+}
+
 void Machine::begin_step(std::size_t step) {
     const std::vector<Share> all = steps(state);
     if (step >= all.size()) return begin_soak();
@@ -101,6 +125,7 @@ void Machine::measure_canary(const Measured&) {
         return begin_step(canary.step);
     }
     if (state.paused || in_stage(canary.installed_at) < guard.min_step || unexplained(state)) return;
+    if (held_by() != nullptr) return;
     const judge::Verdict verdict = state.trial.overall();
     if (verdict.decision != judge::Decision::pass) return;
     const Share following = canary.step + 1 < all.size() ? all[canary.step + 1] : soak_share(state);
@@ -117,6 +142,7 @@ void Machine::measure_soak(const Measured& measured) {
     soak.candidate_requests += measured.window.arms[1].all_routes().requests;
     const config::Guard& guard = state.proposal.guard;
     if (state.paused || in_stage(soak.installed_at) < guard.soak || unexplained(state)) return;
+    if (held_by() != nullptr) return;
     // No data is never a pass: a soak without requests goes on.
     if (soak.candidate_requests < guard.shadow_decisions) return;
     say(Level::key, step_line(state, state.trial.overall()));
@@ -184,7 +210,9 @@ void Machine::live_deadlines() {
     const Duration limit = canary != nullptr ? guard.max_step : guard.soak + guard.max_step;
     if (in_stage(canary != nullptr ? canary->since : installed_at) < limit) return;
     const Share bound = judge::ramp_bound(state.endpoints, state.rate, guard.utilisation_cap);
-    const std::string why = unexplained(state) ? state.signals.front().text
+    const judge::Signal* held = held_by();
+    const std::string why = held != nullptr      ? held->text
+                            : unexplained(state) ? state.signals.front().text
                             : bound.value < 1 && canary != nullptr
                                 ? fmt::format("a server would exceed {:g} of its capacity above a share of {}",
                                               guard.utilisation_cap, percent(bound.value))

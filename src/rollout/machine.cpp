@@ -268,7 +268,7 @@ Step next(State state, const Observation& observation, Instant now) {
         std::visit(
             Overloaded{[&](const Checked& o) { m.on(o); }, [&](const Forecasted& o) { m.on(o); },
                        [&](const Appended& o) { m.on(o); }, [&](const Signalled& o) { m.on(o); },
-                       [&](const AppendFailed& o) { on_append_failed(m, o); },
+                       [&](const Diverged& o) { m.on(o); }, [&](const AppendFailed& o) { on_append_failed(m, o); },
                        [&](const Installed& o) { on_installed(m, o.at); },
                        [&](const Measured& o) { on_measured(m, o); }, [&](const Command& o) { on_command(m, o); },
                        [](const Tick&) {}, [&](const ShuttingDown&) { on_shutdown(m); }},

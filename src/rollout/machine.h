@@ -41,6 +41,9 @@ struct Machine {
     void measure_soak(const Measured& measured);
     void complete();
     void on(const Signalled& signalled);
+    void on(const Diverged& diverged);
+    /// What keeps it from its next step, or null.
+    [[nodiscard]] const judge::Signal* held_by() const;
     void live_deadlines();
 
     // back.cpp: the way back and its proof

@@ -107,6 +107,7 @@ struct Forecasted {
     double no_route = 0;          ///< fraction that matches a route now and would match none
     double hottest = 0;           ///< utilisation at the recorded peak, full share
     std::string hottest_name;
+    double open = 0;  ///< fraction that may take another way than foretold: a condition was not recorded
 };
 
 /// The journal has the revision, durably; answers Append{"revision"}.
@@ -132,6 +133,13 @@ struct Signalled {
     std::vector<judge::Signal> signals;
     std::vector<judge::Hypothesis> hypotheses;  ///< ranked; the first counts
 };
+/// What is wanted and has not been what serves for too long, all of it each time: discovery that is not followed, a
+/// worker that has not taken its revision. While there is any the rollout stays where it is: it would be judged in a
+/// world that is about to change. Except by what it may cure, the discovery of a pool that it alters or removes; and a
+/// forced change is not held.
+struct Diverged {
+    std::vector<judge::Signal> firing;
+};
 enum class Verb : std::uint8_t {
     abort,    ///< undo now
     promote,  ///< take the next step without waiting for evidence; never past a fail, never out of the soak
@@ -146,8 +154,8 @@ struct Tick {};
 /// The server is told to stop.
 struct ShuttingDown {};
 
-using Observation = std::variant<Checked, Forecasted, Appended, AppendFailed, Installed, Measured, Signalled, Command,
-                                 Tick, ShuttingDown>;
+using Observation = std::variant<Checked, Forecasted, Appended, AppendFailed, Installed, Measured, Signalled, Diverged,
+                                 Command, Tick, ShuttingDown>;
 
 // ---- effects: performed in the order given
 // ---------------------------------------------------------------------------
@@ -270,6 +278,7 @@ struct State {
     double rate = 0;
     std::vector<judge::Signal> signals;         ///< firing
     std::vector<judge::Hypothesis> hypotheses;  ///< newest diagnosis of them
+    std::vector<judge::Signal> diverging;       ///< as of the last Diverged
     Account account;
 };
 

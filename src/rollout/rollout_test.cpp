@@ -406,6 +406,96 @@ TEST(Rollout, ASignalThatBlamesTheChangeUndoesIt) {
     }
 }
 
+judge::Signal diverging(std::string subject) {
+    judge::Signal s;
+    s.kind = judge::SignalKind::divergence;
+    s.subject = std::move(subject);
+    s.text = s.subject + ": what is wanted has not been what serves for 90s";
+    return s;
+}
+
+TEST(Rollout, NoStepIsTakenWhileSomethingElseIsWantedThanWhatServes) {
+    for (const Stage stage : {Stage::shadow, Stage::canary, Stage::soak}) {
+        World w;
+        w.start_with(World::proposal());
+        w.until(stage);
+        w.observe(Diverged{{diverging("pool web")}});
+        EXPECT_EQ(w.text.back(), "held: pool web: what is wanted has not been what serves for 90s");
+        const double share = w.shares_installed.back();
+        for (int i = 0; i < 400; ++i) w.step();  // longer than a step, a shadow or a soak takes, shorter than max_step
+        EXPECT_EQ(stage_of(w.state), stage);
+        EXPECT_EQ(w.shares_installed.back(), share);
+        w.observe(Diverged{});
+        EXPECT_EQ(w.text.back(), "no longer held: what is wanted serves");
+        EXPECT_EQ(w.run().ending, Ending::completed) << w.finished->text;
+    }
+}
+
+TEST(Rollout, ADivergenceOlderThanTheChangeHoldsItInShadowAndIsNamedAtTheEnd) {
+    World w;
+    w.start_with(World::proposal());
+    w.observe(Diverged{{diverging("workers")}});
+    const Finish& f = w.run();
+    EXPECT_EQ(f.ending, Ending::rejected);
+    EXPECT_NE(f.text.find("held in shadow: workers: what is wanted"), std::string::npos) << f.text;
+    EXPECT_TRUE(f.frozen_digest.empty());
+    EXPECT_EQ(f.account.candidate_requests, 0u);
+    EXPECT_EQ(std::ranges::count_if(w.text, [](const auto& t) { return t.starts_with("held: workers"); }), 1);
+}
+
+TEST(Rollout, ADivergenceThatLastsEndsAStepWithTheOldRevisionAndNoBlame) {
+    World w;
+    w.start_with(World::proposal());
+    w.until(Stage::canary);
+    w.observe(Diverged{{diverging("pool api")}});
+    const Finish& f = w.run();
+    EXPECT_EQ(f.ending, Ending::rolled_back);
+    EXPECT_NE(f.text.find("pool api: what is wanted"), std::string::npos) << f.text;
+    EXPECT_TRUE(f.frozen_digest.empty());
+}
+
+TEST(Rollout, TheCureOfADivergenceIsNotHeldByIt) {
+    for (const char* path : {"pools.web.discovery.name", "pools.web"}) {
+        World w;
+        Proposal p = World::proposal();
+        p.altered.push_back({path, "", ""});
+        w.start_with(p);
+        w.observe(Diverged{{diverging("pool web")}});
+        EXPECT_EQ(w.run().ending, Ending::completed) << path << ": " << w.finished->text;
+    }
+    World w;
+    Proposal p = World::proposal();
+    p.altered.push_back({"pools.webmail.discovery.name", "", ""});
+    p.altered.push_back({"pools.web.endpoints[b1].weight", "1", "2"});
+    w.start_with(p);
+    w.observe(Diverged{{diverging("pool web")}});
+    EXPECT_EQ(w.run().ending, Ending::rejected) << "neither is a cure";
+    World forced;
+    p.options = {.force = true, .reason = "the other way to bring servers back"};
+    forced.start_with(p);
+    forced.observe(Diverged{{diverging("pool web")}});
+    EXPECT_EQ(forced.run().ending, Ending::completed) << forced.finished->text;
+}
+
+TEST(Rollout, WhatAForecastLeavesOpenIsNoReasonToDoubtIt) {
+    for (const double open : {0.0, 0.3}) {
+        World w;
+        w.forecast.open = open;
+        w.start_with(World::proposal());
+        w.until(Stage::shadow);
+        while (!w.finished && stage_of(w.state) == Stage::shadow) {
+            const std::vector<Observation> due = std::exchange(w.answers_due, {});
+            for (const Observation& o : due) w.observe(o);
+            w.now = w.now + tick;
+            measure::Tally seen = w.window();
+            seen.shadow.route_changed = seen.shadow.decisions / 4;
+            w.observe(Measured{std::move(seen), w.facts(), w.rate});
+        }
+        EXPECT_EQ(w.finished.has_value(), open == 0.0);
+        EXPECT_EQ(w.finished && w.finished->text.find("does not describe") != std::string::npos, open == 0.0);
+    }
+}
+
 TEST(Rollout, AnotherRevisionsFaultIsNotOurs) {
     World w;
     w.start_with(World::proposal());
@@ -551,7 +641,8 @@ RC_GTEST_PROP(Rollout, RulesHoldUnderAnyObservations, (std::uint64_t seed)) {
     for (int i = 0; i < 6000 && !w.finished; ++i) {
         w.step();
         if (w.finished || !random.chance(0.01)) continue;
-        switch (random.below(7)) {
+        switch (random.below(8)) {
+            case 6: w.observe(random.chance(0.5) ? Diverged{{diverging("pool web")}} : Diverged{}); break;
             case 0: w.observe(Installed{w.now}); break;
             case 1: w.observe(Appended{RevisionNumber{42}}); break;
             case 2: w.observe(w.forecast); break;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "balance/balance.h"
+#include "check/recorded.h"
 
 namespace plimsoll::rollout {
 
@@ -70,11 +71,12 @@ void add(PoolMix& mix, const snapshot::Route& route, double requests) {
 PoolMix pool_mix(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
     PoolMix mix(snapshot.pools.size(), 0.0);
     const std::size_t stride = recording.records.size() / looked_at + 1;
+    const check::ListenerNames listeners(snapshot.listeners, snapshot.listeners);
     for (std::size_t i = 0; i < recording.records.size(); i += stride) {
         const recording::Record& record = recording.records[i];
         if (record.cause == Cause::bad_request) continue;
-        const auto route = snapshot.match({.host = record.host, .path = record.path, .method = record.method});
-        if (route) add(mix, snapshot.route(*route), 1);
+        const check::Way way = check::way_of(snapshot, record, listeners(record.listener));
+        if (way.route != nullptr) add(mix, *way.route, 1);
     }
     normalise(mix);
     return mix;

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "check/recorded.h"
 #include "sim/world.h"
 
 namespace plimsoll::sim {
@@ -40,10 +41,7 @@ struct Case {
     Fault fault = {};
 };
 
-/// What is known of a recorded request.
-snapshot::RequestView asked(const recording::Record& record) {
-    return {.host = record.host, .path = record.path, .method = record.method};
-}
+using Out = std::vector<check::OutOfRotation>;
 
 class Replay {
 public:
@@ -52,26 +50,39 @@ public:
         : options_(options),
           recording_(std::make_shared<recording::Recording>()),
           before_(snapshot::compile(before, RevisionNumber{1}, identities_, 1)),
-          after_(snapshot::compile(after, RevisionNumber{2}, identities_, 1)) {
+          after_(snapshot::compile(after, RevisionNumber{2}, identities_, 1)),
+          names_(before_->listeners, before_->listeners),
+          names_after_(after_->listeners, before_->listeners) {
         peak_ = options.peak_rate > 0 ? options.peak_rate : recording::peak_rate(recording);
         choose(recording);
+        name_listeners();
         size_servers();
     }
 
     [[nodiscard]] double peak() const { return peak_; }
     [[nodiscard]] const snapshot::Snapshot& before() const { return *before_; }
     [[nodiscard]] const snapshot::Snapshot& after() const { return *after_; }
-    [[nodiscard]] Shown run(const Case& what) const;
+    [[nodiscard]] check::Way way_before(const recording::Record& record) const {
+        return check::way_of(*before_, record, names_(record.listener));
+    }
+    [[nodiscard]] check::Way way_after(const recording::Record& record) const {
+        return check::way_of(*after_, record, names_after_(record.listener));
+    }
+    /// One case while these are out of rotation.
+    [[nodiscard]] Shown run(const Case& what, const Out& out) const;
 
 private:
     void choose(const recording::Recording& recording);
+    void name_listeners();
     void size_servers();
-    void count_work(const snapshot::Snapshot& snapshot, std::map<config::Address, Duration>& mean) const;
+    void count_work(bool after, std::map<config::Address, Duration>& mean) const;
 
     const ReplayOptions& options_;
     snapshot::Identities identities_;
-    std::shared_ptr<recording::Recording> recording_;  ///< the busiest stretch
+    std::shared_ptr<recording::Recording> recording_;  ///< the busiest stretch; listeners by their names before
+    std::shared_ptr<recording::Recording> renamed_;    ///< the same by their names after; shared when none differs
     Snapshot before_, after_;
+    check::ListenerNames names_, names_after_;
     double peak_ = 0, speed_ = 1;
     Duration span_{};
     std::map<config::Address, EndpointModel> now_models_, after_models_;
@@ -99,14 +110,27 @@ void Replay::choose(const recording::Recording& recording) {
     speed_ = peak_ * lap / static_cast<double>(n);
 }
 
+void Replay::name_listeners() {
+    bool differs = false;
+    for (recording::Record& record : recording_->records) {
+        differs |= names_(record.listener) != names_after_(record.listener);
+    }
+    renamed_ = differs ? std::make_shared<recording::Recording>(*recording_) : recording_;
+    if (differs) {
+        for (recording::Record& record : renamed_->records) record.listener = names_after_(record.listener);
+    }
+    for (recording::Record& record : recording_->records) record.listener = names_(record.listener);
+}
+
 /// Mean recorded work of the requests that reach each server under this revision.
-void Replay::count_work(const snapshot::Snapshot& snapshot, std::map<config::Address, Duration>& mean) const {
+void Replay::count_work(bool after, std::map<config::Address, Duration>& mean) const {
+    const snapshot::Snapshot& snapshot = after ? *after_ : *before_;
     std::vector<std::pair<double, double>> of_pool(snapshot.pools.size());
-    for (const recording::Record& record : recording_->records) {
+    for (const recording::Record& record : (after ? renamed_ : recording_)->records) {
         if (record.service <= Duration::zero()) continue;
-        const auto route = snapshot.match(asked(record));
-        if (!route) continue;
-        snapshot::each_target(snapshot.route(*route), [&](const snapshot::Target& target, double part) {
+        const check::Way way = check::way_of(snapshot, record, record.listener);
+        if (way.route == nullptr) continue;
+        snapshot::each_target(*way.route, [&](const snapshot::Target& target, double part) {
             auto& [sum, count] = of_pool[target.pool.value];
             sum += part * seconds(record.service);
             count += part;
@@ -124,8 +148,8 @@ void Replay::count_work(const snapshot::Snapshot& snapshot, std::map<config::Add
 /// more or less.
 void Replay::size_servers() {
     std::map<config::Address, Duration> mean;
-    count_work(*before_, mean);
-    count_work(*after_, mean);
+    count_work(false, mean);
+    count_work(true, mean);
     const auto model = [&](const snapshot::Endpoint& endpoint) {
         return sized(endpoint.capacity, mean.at(endpoint.address), options_.sigma);
     };
@@ -141,7 +165,7 @@ void Replay::size_servers() {
     }
 }
 
-Shown Replay::run(const Case& what) const {
+Shown Replay::run(const Case& what, const Out& out) const {
     World world({.seed = options_.seed, .workers = 1, .warm = true, .model = {}});
     world.identities() = identities_;
     for (const auto& [address, model] : what.after ? after_models_ : now_models_) {
@@ -150,7 +174,7 @@ Shown Replay::run(const Case& what) const {
     snapshot::Resident resident;
     resident.active = before_;
     world.install(resident);
-    for (const check::OutOfRotation& gone : options_.out) {
+    for (const check::OutOfRotation& gone : out) {
         world.fault(gone.address, Refuse{});
         for (const snapshot::Pool& pool : before_->pools) {
             if (pool.name != gone.pool) continue;
@@ -165,7 +189,7 @@ Shown Replay::run(const Case& what) const {
     }
     const Instant end = Instant{} + span_;
     if (what.victim) world.fault_at(Instant{} + span_ / 5, *what.victim, what.fault);
-    world.add_traffic(Replayed{.recording = recording_,
+    world.add_traffic(Replayed{.recording = what.after ? renamed_ : recording_,
                                .first = 0,
                                .last = recording_->records.size(),
                                .speed = speed_ * what.rate,
@@ -192,8 +216,8 @@ std::optional<snapshot::Endpoint> busiest(const snapshot::Snapshot& snapshot, co
     return most;
 }
 
-void fill_endpoints(check::Forecast& forecast, const Replay& replay, const Shown& now, const Shown& after,
-                    const ReplayOptions& options) {
+void fill_endpoints(check::LoadForecast& forecast, const Replay& replay, const Shown& now, const Shown& after,
+                    const Out& out) {
     std::map<EndpointId, std::size_t> place;
     const auto entry = [&](const snapshot::Pool& pool, const snapshot::Endpoint& endpoint) -> check::EndpointForecast& {
         const auto [it, is_new] = place.emplace(endpoint.id, forecast.endpoints.size());
@@ -202,7 +226,7 @@ void fill_endpoints(check::Forecast& forecast, const Replay& replay, const Shown
             fresh.pool = pool.name;
             fresh.name = endpoint.name;
             fresh.address = endpoint.address;
-            fresh.out = std::ranges::any_of(options.out, [&](const check::OutOfRotation& gone) {
+            fresh.out = std::ranges::any_of(out, [&](const check::OutOfRotation& gone) {
                 return gone.pool == pool.name && gone.address == endpoint.address;
             });
             forecast.endpoints.push_back(std::move(fresh));
@@ -243,33 +267,26 @@ std::string pool_names(const snapshot::Snapshot& in, const snapshot::Route* rout
     return names;
 }
 
-/// The same pools, in the same parts.
-bool same_pools(const snapshot::Snapshot& before, const snapshot::Route& was, const snapshot::Snapshot& after,
-                const snapshot::Route& is) {
-    return std::ranges::equal(was.targets, is.targets, [&](const auto& a, const auto& b) {
-        return before.pool(a.pool).id == after.pool(b.pool).id && a.upto == b.upto;
-    });
-}
-
 /// Which route and pool each recorded request would take, before and after.
 void fill_routes(check::Forecast& forecast, const Replay& replay, const recording::Recording& recording,
                  const ReplayOptions& options) {
     const std::size_t stride = recording.records.size() / std::max<std::size_t>(options.most_records, 1) + 1;
     std::uint64_t seen = 0, route = 0, pool = 0, lost = 0, gained = 0;
     std::map<std::pair<std::string, std::string>, std::pair<check::Moved, std::uint64_t>> ways;
+    check::UnjudgedCount unjudged;
     for (std::size_t i = 0; i < recording.records.size(); i += stride, ++seen) {
         const recording::Record& record = recording.records[i];
-        const auto was = replay.before().match(asked(record));
-        const auto is = replay.after().match(asked(record));
-        if (!was && !is) continue;
-        const snapshot::Route* old_route = was ? &replay.before().route(*was) : nullptr;
-        const snapshot::Route* new_route = is ? &replay.after().route(*is) : nullptr;
-        const bool both = was && is;
+        const check::Way was = replay.way_before(record), is = replay.way_after(record);
+        unjudged.add(was, is, 1);
+        const snapshot::Route* old_route = was.route;
+        const snapshot::Route* new_route = is.route;
+        const bool both = old_route != nullptr && new_route != nullptr;
+        if (old_route == nullptr && new_route == nullptr) continue;
         const bool same_route = both && old_route->id == new_route->id;
-        const bool same_pool = both && same_pools(replay.before(), *old_route, replay.after(), *new_route);
+        const bool same_pool = both && check::same_pools(*was.in, *old_route, *is.in, *new_route);
         if (same_route && same_pool) continue;
-        lost += !is;
-        gained += !was;
+        lost += new_route == nullptr;
+        gained += old_route == nullptr;
         route += both && !same_route;
         pool += both && !same_pool;
         auto& [moved, count] =
@@ -290,6 +307,7 @@ void fill_routes(check::Forecast& forecast, const Replay& replay, const recordin
     forecast.pool_changed = fraction(pool);
     forecast.route_lost = fraction(lost);
     forecast.route_gained = fraction(gained);
+    forecast.unjudged = unjudged.out_of(static_cast<double>(seen));
     for (auto& [names, way] : ways) {
         way.first.fraction = fraction(way.second);
         forecast.moved.push_back(std::move(way.first));
@@ -303,9 +321,10 @@ void fill_routes(check::Forecast& forecast, const Replay& replay, const recordin
     if (forecast.moved.size() > most_moved) forecast.moved.resize(most_moved);
 }
 
-void fill_faults(check::Forecast& forecast, const Replay& replay, const Shown& now, const Shown& after,
-                 Duration limit) {
-    const auto harmed = [&](const Case& what) { return replay.run(what).harmed(limit); };
+void fill_faults(check::LoadForecast& forecast, const Replay& replay, const Shown& now, const Shown& after,
+                 const Out& out) {
+    const Duration limit = forecast.simulated->slow_limit;
+    const auto harmed = [&](const Case& what) { return replay.run(what, out).harmed(limit); };
     const auto with_fault = [](bool is_after, const config::Address& victim, const Fault& fault) {
         return Case{.after = is_after, .victim = victim, .fault = fault};
     };
@@ -321,6 +340,7 @@ void fill_faults(check::Forecast& forecast, const Replay& replay, const Shown& n
         for (const auto& [name, fault] : faults) {
             check::FaultForecast one;
             one.fault = fmt::format("{} {}", who, name);
+            one.kind = name;
             one.harmed_now = harmed(with_fault(false, old_victim->address, fault));
             one.harmed_after = harmed(with_fault(true, new_victim->address, fault));
             one.share_now = now.fraction(now.picks[old_victim->id.value]);
@@ -328,8 +348,36 @@ void fill_faults(check::Forecast& forecast, const Replay& replay, const Shown& n
             forecast.faults.push_back(std::move(one));
         }
     }
-    forecast.faults.push_back(
-        {"110 % of the recorded peak", harmed({.rate = 1.1}), harmed({.after = true, .rate = 1.1})});
+    constexpr const char* more = "110 % of the recorded peak";
+    check::FaultForecast peak;
+    peak.fault = peak.kind = more;
+    peak.harmed_now = harmed({.rate = 1.1});
+    peak.harmed_after = harmed({.after = true, .rate = 1.1});
+    forecast.faults.push_back(std::move(peak));
+}
+
+/// Both revisions while these are out: shares, service, and what each standard fault would do.
+check::LoadForecast load(const Replay& replay, const Out& out, const ReplayOptions& options) {
+    check::LoadForecast forecast;
+    const Shown now = replay.run({}, out);
+    const Shown then = replay.run({.after = true}, out);
+    const Shown decided_now = replay.run({.unlimited = true}, out);
+    const Shown decided_then = replay.run({.after = true, .unlimited = true}, out);
+    fill_endpoints(forecast, replay, decided_now, decided_then, out);
+    if (now.requests == 0) return forecast;
+    forecast.no_endpoint_now = now.fraction(now.no_endpoint);
+    forecast.no_endpoint_after = then.fraction(then.no_endpoint);
+    check::Simulated simulated;
+    simulated.p99_now = now.total.quantile(0.99);
+    simulated.p99_after = then.total.quantile(0.99);
+    simulated.slow_limit = std::max(options.slow_at_least, 2 * simulated.p99_now);
+    simulated.failed_now = now.fraction(now.failed);
+    simulated.failed_after = then.fraction(then.failed);
+    simulated.slow_now = now.slow(simulated.slow_limit);
+    simulated.slow_after = then.slow(simulated.slow_limit);
+    forecast.simulated = simulated;
+    if (options.faults) fill_faults(forecast, replay, decided_now, decided_then, out);
+    return forecast;
 }
 
 }  // namespace
@@ -342,25 +390,11 @@ check::Forecast replay(const recording::Recording& recording, const config::Conf
     forecast.requests = recording.records.size();
     forecast.span = recording.span();
     forecast.peak_rate = replay.peak();
-    const Shown now = replay.run({});
-    const Shown then = replay.run({.after = true});
-    const Shown decided_now = replay.run({.unlimited = true});
-    const Shown decided_then = replay.run({.after = true, .unlimited = true});
-    fill_endpoints(forecast, replay, decided_now, decided_then, options);
+    static_cast<check::LoadForecast&>(forecast) = load(replay, options.out, options);
     if (!forecast.has_data()) return forecast;
     fill_routes(forecast, replay, recording, options);
-    forecast.no_endpoint_now = now.fraction(now.no_endpoint);
-    forecast.no_endpoint_after = then.fraction(then.no_endpoint);
-    check::Simulated simulated;
-    simulated.p99_now = now.total.quantile(0.99);
-    simulated.p99_after = then.total.quantile(0.99);
-    simulated.slow_limit = std::max(options.slow_at_least, 2 * simulated.p99_now);
-    simulated.failed_now = now.fraction(now.failed);
-    simulated.failed_after = then.fraction(then.failed);
-    simulated.slow_now = now.slow(simulated.slow_limit);
-    simulated.slow_after = then.slow(simulated.slow_limit);
-    forecast.simulated = simulated;
-    if (options.faults) fill_faults(forecast, replay, decided_now, decided_then, simulated.slow_limit);
+    forecast.down = check::down_in(options.out, before, after);
+    if (!forecast.down.empty()) forecast.recovered = load(replay, {}, options);
     return forecast;
 }
 

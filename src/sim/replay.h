@@ -21,13 +21,15 @@ struct ReplayOptions {
     Duration service = std::chrono::milliseconds(40);         ///< mean time of work where none was recorded
     double sigma = 0.5;                                       ///< of the log-normal, there
     Duration slow_at_least = std::chrono::milliseconds(300);  ///< slow = above this and above twice today's p99
-    std::vector<check::OutOfRotation> out = {};  ///< endpoints that are out now: refuse connections in every case
+    std::vector<check::OutOfRotation> out = {};  ///< endpoints that are out now: refuse connections in every case, but
+                                                 ///< the whole is done again with everybody up
     bool faults = true;                          ///< also the standard faults
 };
 
 /// Replays `recording` under both configs: shares, utilisation, failed and slow fractions, route and pool changes; and
 /// both again under each standard fault (the busiest server dies, hangs, fails fast, is ten times slower; 110 % of
-/// peak), because a change may only be blamed for what it makes worse. An empty recording gives a forecast without
+/// peak), because a change may only be blamed for what it makes worse. With endpoints out, all of it once more with
+/// everybody up, which doubles the cost. An empty recording gives a forecast without
 /// data. Same arguments, same forecast. Cost: about 1 us a simulated request.
 [[nodiscard]] check::Forecast replay(const recording::Recording& recording, const config::Config& before,
                                      const config::Config& after, const ReplayOptions& options = {});

@@ -8,6 +8,8 @@
 
 #include "base/random.h"
 #include "check/check.h"
+#include "snapshot/questions.h"
+#include "snapshot/snapshot.h"
 
 namespace plimsoll::sim {
 namespace {
@@ -163,6 +165,124 @@ TEST(Replay, AnEndpointThatIsOutGetsNothing) {
     EXPECT_TRUE(forecast.endpoints[2].out);
     EXPECT_EQ(forecast.endpoints[2].share_after.value, 0);
     EXPECT_NEAR(forecast.endpoints[1].share_after.value, 1.0 / 9, 0.001);
+}
+
+TEST(Replay, WhatOnlyLooksRightWhileAServerIsDownIsRefused) {
+    const auto before = site(ten(), config::Policy::round_robin);
+    const auto after = site(ten({1, 1, 9, 1, 1, 1, 1, 1, 1, 1}), config::Policy::round_robin);
+    ReplayOptions options{.peak_rate = 1200};
+    options.out.push_back({"web", before.pools[0].endpoints[2].address, "down"});
+    const auto forecast = replay(traffic(1200, 20'000), before, after, options);
+    EXPECT_EQ(forecast.endpoints[2].share_after.value, 0);
+    EXPECT_LT(harmed(*forecast.simulated), 0.005);
+    ASSERT_TRUE(forecast.recovered);
+    EXPECT_NEAR(forecast.recovered->endpoints[2].share_now.value, 0.1, 0.005);
+    EXPECT_NEAR(forecast.recovered->endpoints[2].share_after.value, 0.5, 0.005);
+    EXPECT_EQ(forecast.recovered->faults.size(), forecast.faults.size());
+    const Findings findings = check::judge_forecast(forecast, config::Guard{});
+    ASSERT_TRUE(has_errors(findings));
+    for (const Finding& finding : findings) {
+        if (finding.severity == Severity::error) {
+            EXPECT_TRUE(finding.message.starts_with("once b2 is back up: ")) << text(finding);
+        }
+    }
+}
+
+TEST(Replay, TheViewWithEverybodyUpIsTheForecastOfATimeWhenEverybodyIs) {
+    const auto before = site(ten(), config::Policy::least_request);
+    const auto after = site(ten({1, 1, 1, 0, 1, 1, 1, 1, 1, 1}), config::Policy::least_request);
+    ReplayOptions options{.peak_rate = 900};
+    const auto healthy = replay(traffic(900, 10'000), before, after, options);
+    EXPECT_FALSE(healthy.recovered);
+    options.out.push_back({"web", before.pools[0].endpoints[2].address, "down"});
+    const auto ill = replay(traffic(900, 10'000), before, after, options);
+    ASSERT_TRUE(ill.recovered);
+    for (std::size_t i = 0; i < healthy.endpoints.size(); ++i) {
+        EXPECT_EQ(ill.recovered->endpoints[i].share_after.value, healthy.endpoints[i].share_after.value);
+    }
+    EXPECT_EQ(ill.recovered->simulated->p99_after, healthy.simulated->p99_after);
+    EXPECT_FALSE(has_errors(check::judge_forecast(ill, config::Guard{})));
+}
+
+/// Behind a header, to a pool of its own.
+config::Config with_beta(std::string value) {
+    config::Config config = site(ten(), config::Policy::round_robin);
+    config::Pool beta = site({{1, 500}, {1, 500}}, config::Policy::round_robin, 9000).pools[0];
+    beta.name = "beta";
+    config.pools.push_back(beta);
+    config::Route route{"beta", {}, "beta"};
+    config::FieldMatch field;
+    field.name = "x-beta";
+    field.exact = std::move(value);
+    route.match.headers.push_back(field);
+    config.routes.insert(config.routes.begin(), route);
+    return config;
+}
+
+/// A quarter of the requests had the header with the value 1 when `by` was in force.
+recording::Recording answered(const config::Config& by) {
+    snapshot::Identities ids;
+    const auto compiled = snapshot::compile(by, RevisionNumber{1}, ids, 1);
+    const snapshot::Snapshot* resident = compiled.get();
+    const snapshot::Questions questions(std::span(&resident, 1));
+    const std::string value = "1";
+    const snapshot::HeaderLookup lines(value, [](const std::string& v, std::string_view name, snapshot::ValueSink to) {
+        if (name == "x-beta") (void)to(v);
+    });
+    const std::uint64_t with = questions.ask({.headers = &lines}), without = questions.ask({});
+    recording::Recording recording = traffic(400, 4000);
+    for (std::size_t i = 0; i < recording.records.size(); ++i)
+        recording.records[i].answers = {questions.digests(), i % 4 == 0 ? with : without};
+    return recording;
+}
+
+TEST(Replay, ConditionsOnHeadersAreJudgedAsTheyWereRecorded) {
+    const config::Config before = with_beta("1");
+    config::Config after = before;
+    after.routes.erase(after.routes.begin());
+    const auto forecast = replay(answered(before), before, after, {.peak_rate = 400, .faults = false});
+    EXPECT_NEAR(forecast.route_changed, 0.25, 1e-9);
+    EXPECT_NEAR(forecast.pool_changed, 0.25, 1e-9);
+    EXPECT_TRUE(forecast.unjudged.empty());
+    double beta_now = 0, beta_after = 0;
+    for (const auto& one : forecast.endpoints) {
+        if (one.pool != "beta") continue;
+        beta_now += one.share_now.value;
+        beta_after += one.share_after.value;
+    }
+    EXPECT_NEAR(beta_now, 0.25, 0.01);
+    EXPECT_EQ(beta_after, 0);
+}
+
+TEST(Replay, ConditionsThatWereNotRecordedAreSaid) {
+    const config::Config before = with_beta("1"), after = with_beta("2");
+    const auto forecast = replay(answered(before), before, after, {.peak_rate = 400, .faults = false});
+    ASSERT_EQ(forecast.unjudged.size(), 1u);
+    EXPECT_EQ(forecast.unjudged[0].condition, "header x-beta is 2");
+    EXPECT_NEAR(forecast.unjudged[0].fraction, 0.25, 1e-9) << "without the header it cannot be 2";
+    EXPECT_NEAR(forecast.open(), 0.25, 1e-9);
+}
+
+TEST(Replay, ConditionsOnListenersAreJudgedByWhereRequestsCameIn) {
+    config::Config before = site(ten(), config::Policy::round_robin);
+    before.listeners.resize(2);
+    before.listeners[0].name = "inside";
+    before.listeners[0].address = {"10.0.0.9", 81};
+    before.listeners[1].name = "outside";
+    before.listeners[1].address = {"10.0.0.9", 80};
+    before.routes[0].match.listeners = {"outside"};
+    before.routes.push_back({"rest", {}, "web"});
+    config::Config after = before;
+    after.listeners[1].name = "public";
+    after.routes[0].match.listeners = {"public"};
+    recording::Recording recording = traffic(400, 4000);
+    for (std::size_t i = 0; i < recording.records.size(); ++i)
+        recording.records[i].listener = i % 2 == 0 ? "outside" : "inside";
+    const auto renamed = replay(recording, before, after, {.peak_rate = 400, .faults = false});
+    EXPECT_EQ(renamed.route_changed, 0) << "the same address under another name";
+    after.routes[0].match.listeners = {"inside"};
+    const auto other = replay(recording, before, after, {.peak_rate = 400, .faults = false});
+    EXPECT_NEAR(other.route_changed, 1, 1e-9);
 }
 
 TEST(Replay, SameArgumentsSameForecast) {

@@ -77,6 +77,8 @@ void Source::draw(const Replayed& replayed) {
     next_.host = record.host;
     next_.path = record.path;
     next_.method = record.method;
+    next_.listener = record.listener;
+    next_.answers = &record.answers;
     const bool known = replayed.recorded_service && record.service > Duration::zero();
     next_.service = known ? record.service : Duration{};
     next_.size = random_.normal();

@@ -49,6 +49,8 @@ using Traffic = std::variant<Poisson, Replayed>;
 struct Arrival {
     Instant at = never;
     std::string_view host, path, method;
+    std::string_view listener{};                  ///< empty = the usual one
+    const recording::Answers* answers = nullptr;  ///< of what was recorded; null = no headers and no query
     Duration service{};
     double size = 0;        ///< standard normal: see Job
     std::uint64_t key = 0;  ///< what assigns the arm

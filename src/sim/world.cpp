@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "check/recorded.h"
+
 namespace plimsoll::sim {
 namespace {
 
@@ -140,7 +142,9 @@ void World::arrive(const Arrival& arrival) {
     const snapshot::Snapshot& serving = outcome.arm == Arm::active ? *resident_.active : *resident_.candidate;
     outcome.revision = serving.revision;
     Worker& worker = workers_[outcome.worker.value];
-    const auto matched = serving.match({.host = arrival.host, .path = arrival.path, .method = arrival.method});
+    outcome.listener = arrival.listener.empty() ? check::usual_listener(serving.listeners) : arrival.listener;
+    request.answers = arrival.answers;
+    const auto matched = match(serving, request);
     const snapshot::Target* target = nullptr;
     request.pool = nullptr;
     if (matched) {
@@ -164,6 +168,20 @@ void World::arrive(const Arrival& arrival) {
     finish(slot, Cause::none, own_status(serving.route(*matched)));
 }
 
+/// By what is known of it: all of a request that the world made, the answers to conditions of one that was recorded.
+std::optional<RouteIndex> World::match(const snapshot::Snapshot& in, const Request& request) {
+    const Outcome& outcome = request.outcome;
+    snapshot::RequestView view;
+    view.listener = outcome.listener;
+    view.host = outcome.host;
+    view.path = outcome.path;
+    view.method = outcome.method;
+    if (request.answers == nullptr) return in.match(view);
+    snapshot::Remembered known = check::remembered(*request.answers);
+    view.remembered = &known;
+    return in.match(view);
+}
+
 void World::shadow(const Request& request, Worker& worker) {
     measure::ShadowTally& counted = tally_.shadow;
     ++counted.decisions;
@@ -171,7 +189,7 @@ void World::shadow(const Request& request, Worker& worker) {
     counted.active_no_route += outcome.route == none<RouteId>;
     if (outcome.attempt_count > 0) ++counted.active_picks[outcome.attempt[0].endpoint.value];
     const snapshot::Snapshot& candidate = *resident_.candidate;
-    const auto matched = candidate.match({.host = outcome.host, .path = outcome.path, .method = outcome.method});
+    const auto matched = match(candidate, request);
     if (!matched) {
         ++counted.no_route;
         return;

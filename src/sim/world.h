@@ -96,6 +96,7 @@ private:
         const snapshot::Snapshot* serving = nullptr;  ///< pinned: what it started on
         const snapshot::Pool* pool = nullptr;         ///< null = no route
         PoolIndex place;                              ///< of the pool, in `serving`
+        const recording::Answers* answers = nullptr;  ///< of a recorded request, while it arrives
         Instant attempt_started;
         Instant deadline;  ///< of the attempt
         Duration service{};
@@ -154,6 +155,7 @@ private:
     void handle(const Event& event);
     [[nodiscard]] Deadlines* earliest_deadline();
     void arrive(const Arrival& arrival);
+    [[nodiscard]] static std::optional<RouteIndex> match(const snapshot::Snapshot& in, const Request& request);
     void shadow(const Request& request, Worker& worker);
     void send(std::uint32_t slot);
     void end_attempt(std::uint32_t slot, Cause cause, std::uint16_t status);

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 
+#include "base/hash.h"
+#include "snapshot/questions.h"
 #include "snapshot/route_table.h"
 
 namespace plimsoll::snapshot {
@@ -109,16 +111,39 @@ bool joined_fits(const FieldCondition& condition, const HeaderLookup& headers) {
     return value_fits(condition, joined.text());
 }
 
+constexpr std::uint64_t digest_key = 0x636f6e646974696fULL;  // fixed: recordings outlive revisions and processes
+
+/// Told apart by kind and lengths, so that no two conditions are written alike.
+std::uint64_t digest_of(bool header, std::string_view name, std::string_view kind, std::string_view value) {
+    std::string all = header ? "header" : "query";
+    for (const std::string_view part : {name, kind, value}) {
+        all += '\0';
+        all += std::to_string(part.size());
+        all += ':';
+        all += part;
+    }
+    return keyed_hash(all, digest_key);
+}
+
 FieldCondition compile_field(const config::FieldMatch& written, bool header) {
     FieldCondition made;
     made.invert = written.invert;
     made.name = header ? lowered(written.name) : written.name;
+    made.text = (header ? "header " : "query ") + made.name;
+    made.presence = digest_of(header, made.name, "present", {});
+    made.digest = made.presence;
     if (written.exact) {
         made.kind = FieldCondition::Kind::exact;
         made.exact = *written.exact;
+        made.digest = digest_of(header, made.name, "exact", made.exact);
+        made.text += " is " + made.exact;
     } else if (written.regex) {
         made.kind = FieldCondition::Kind::regex;
         made.regex = Pattern(*written.regex);
+        made.digest = digest_of(header, made.name, "regex", *written.regex);
+        made.text += " matches " + *written.regex;
+    } else {
+        made.text += " is there";
     }
     return made;
 }
@@ -129,8 +154,7 @@ bool one_of(const std::vector<std::string>& wanted, std::string_view is) {
 
 }  // namespace
 
-bool header_holds(const FieldCondition& condition, const HeaderLookup* headers) {
-    if (broken(condition)) return false;
+bool header_fits(const FieldCondition& condition, const HeaderLookup* headers) {
     std::size_t lines = 0;
     bool fits = false;
     auto look = [&](std::string_view value) {
@@ -140,11 +164,10 @@ bool header_holds(const FieldCondition& condition, const HeaderLookup* headers) 
     };
     if (headers != nullptr) headers->each(condition.name, look);
     if (!fits && lines > 1) fits = joined_fits(condition, *headers);
-    return fits != condition.invert;
+    return fits;
 }
 
-bool query_holds(const FieldCondition& condition, std::string_view query) {
-    if (broken(condition)) return false;
+bool query_fits(const FieldCondition& condition, std::string_view query) {
     bool fits = false;
     while (!fits && !query.empty()) {
         const std::string_view parameter = query.substr(0, query.find('&'));
@@ -154,8 +177,35 @@ bool query_holds(const FieldCondition& condition, std::string_view query) {
         if (!decodes_to(name, condition.name)) continue;
         fits = decoded_value_fits(condition, parameter.substr(std::min(parameter.size(), name.size() + 1)));
     }
-    return fits != condition.invert;
+    return fits;
 }
+
+bool header_holds(const FieldCondition& condition, const HeaderLookup* headers) {
+    return !broken(condition) && header_fits(condition, headers) != condition.invert;
+}
+
+bool query_holds(const FieldCondition& condition, std::string_view query) {
+    return !broken(condition) && query_fits(condition, query) != condition.invert;
+}
+
+namespace {
+
+/// A condition that does not hold settles it; without one, a condition that was not asked leaves it open.
+bool remembered_hold(const Conditions& conditions, Remembered& remembered) {
+    const FieldCondition* open = nullptr;
+    for (const auto* fields : {&conditions.headers, &conditions.query}) {
+        for (const FieldCondition& condition : *fields) {
+            if (broken(condition)) return false;
+            const std::optional<bool> fits = remembered.fits(condition);
+            if (fits && *fits == condition.invert) return false;
+            if (!fits && open == nullptr) open = &condition;
+        }
+    }
+    if (open != nullptr) remembered.leave_open(*open);
+    return open == nullptr;
+}
+
+}  // namespace
 
 bool Conditions::empty() const {
     return listeners.empty() && methods.empty() && !path_regex && headers.empty() && query.empty();
@@ -164,6 +214,7 @@ bool Conditions::empty() const {
 bool Conditions::hold(const RequestView& request) const {
     if (!one_of(listeners, request.listener) || !one_of(methods, request.method)) return false;
     if (path_regex && !path_regex->matches(request.path)) return false;
+    if (request.remembered != nullptr) return remembered_hold(*this, *request.remembered);
     for (const FieldCondition& condition : headers) {
         if (!header_holds(condition, request.headers)) return false;
     }

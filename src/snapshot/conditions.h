@@ -22,7 +22,13 @@ struct FieldCondition {
     std::string name;  ///< of a header in lower case
     std::string exact;
     Pattern regex;
+    std::uint64_t digest = 0;    ///< of the condition without `invert`: the same in every revision that asks it
+    std::uint64_t presence = 0;  ///< the digest of asking whether the field is there at all
+    std::string text{};          ///< for people: "header x-beta is 1", "query id is there"; without `invert`
 };
+/// Whether a value fits, whatever `invert` says; a broken regex fits nothing.
+[[nodiscard]] bool header_fits(const FieldCondition& condition, const HeaderLookup* headers);
+[[nodiscard]] bool query_fits(const FieldCondition& condition, std::string_view query);
 [[nodiscard]] bool header_holds(const FieldCondition& condition, const HeaderLookup* headers);
 /// Parameters are those between '&', percent-decoded, '+' is a blank; a broken escape stands for itself.
 [[nodiscard]] bool query_holds(const FieldCondition& condition, std::string_view query);
@@ -33,7 +39,8 @@ struct Conditions {
     std::optional<Pattern> path_regex;
     std::vector<FieldCondition> headers, query;  ///< all of them
     [[nodiscard]] bool empty() const;
-    /// O(conditions x lines). Allocates only to join or decode values for a regex beyond 4 KiB.
+    /// O(conditions x lines). Allocates only to join or decode values for a regex beyond 4 KiB. Of a recorded request a
+    /// condition that nobody asked about then does not hold, and `remembered` is told.
     [[nodiscard]] bool hold(const RequestView& request) const;
 };
 [[nodiscard]] Conditions compile_conditions(const config::Match& match);

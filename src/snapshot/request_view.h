@@ -45,6 +45,8 @@ private:
     void (*each_)(const void*, std::string_view, ValueSink) = nullptr;
 };
 
+class Remembered;
+
 /// One request, as far as it is known. What is not known is empty: then conditions on listener and method do not hold,
 /// and conditions on headers and query are judged as if the request had none.
 struct RequestView {
@@ -55,6 +57,8 @@ struct RequestView {
     std::string_view query{};     ///< as sent, after '?'
     std::string_view method{};    ///< case-sensitive (RFC 9110 section 9.1)
     const HeaderLookup* headers = nullptr;
+    /// Of a recorded request, instead of `query` and `headers`: what their conditions were found to be (questions.h).
+    Remembered* remembered = nullptr;
 };
 
 /// A request target cut at its first '?'. `has_query` tells "/a?" from "/a".

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "snapshot/questions.h"
 
 namespace plimsoll::snapshot {
 
@@ -170,6 +171,7 @@ std::uint32_t RouteTable::first(const List& list, std::uint32_t best, const Requ
         const Listed& listed = listed_[at];
         if (listed.route >= best) return best;
         if (listed.conditions == nothing || conditions_[listed.conditions].hold(request)) return listed.route;
+        if (request.remembered != nullptr) request.remembered->passed(listed.route);
     }
     return best;
 }

@@ -78,6 +78,8 @@ public:
     /// O(labels + segments + routes that share this host and path). Allocates nothing, but see Conditions::hold.
     [[nodiscard]] std::optional<RouteIndex> match(const RequestView& request) const;
     [[nodiscard]] std::size_t bytes() const;  ///< of memory, without what patterns take
+    /// Of the routes that have any, in file order.
+    [[nodiscard]] const std::vector<Conditions>& conditions() const { return conditions_; }
 
 private:
     struct Listed {

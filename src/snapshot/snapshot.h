@@ -140,6 +140,8 @@ public:
     [[nodiscard]] std::optional<RouteIndex> match(const RequestView& request) const { return table_.match(request); }
     /// The same when only host and target (path, or path and query) are known.
     [[nodiscard]] std::optional<RouteIndex> match(std::string_view host, std::string_view path) const;
+    /// What routes ask for beyond host and plain path, in file order.
+    [[nodiscard]] const std::vector<Conditions>& conditions() const { return table_.conditions(); }
     /// The first TCP route of that listener that takes `sni` (empty = the client named none, or spoke no TLS), or null.
     [[nodiscard]] const TcpRoute* match_tcp(std::string_view listener, std::string_view sni) const;
     /// The page to send instead of our own text: the route's, else the global one, else null. `route` may be null.

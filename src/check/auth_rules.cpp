@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "check/recorded.h"
 #include "check/rules.h"
 #include "snapshot/snapshot.h"
 
@@ -129,8 +130,8 @@ void add_witnesses(const Route& route, const std::string& usual, std::vector<Wit
     add(prefix + "/any");
 }
 
-bool asks(const snapshot::Snapshot& snapshot, std::optional<RouteIndex> route) {
-    return route && snapshot.route(*route).actions->auth.has_value();
+std::size_t place(const snapshot::Snapshot& snapshot, const snapshot::Route& route) {
+    return static_cast<std::size_t>(&route - snapshot.routes.data());
 }
 
 /// P422: a request that had to be authorised no longer has to be: its route asks nobody any more, or another route
@@ -139,7 +140,8 @@ void opened(const Change& change, Findings& findings) {
     const auto has_auth = [](const Route& route) { return route.auth.has_value(); };
     if (std::ranges::none_of(change.before.routes, has_auth)) return;
     std::vector<Witness> witnesses;
-    const std::string usual_before = usual_listener(change.before), usual = usual_listener(change.after.config);
+    const std::string usual_before(usual_listener(change.before.listeners));
+    const std::string usual(usual_listener(change.after.config.listeners));
     for (const RequestClass& c : change.live.traffic.mix) witnesses.push_back({c, usual});
     for (const Route& route : change.before.routes) {
         if (route.auth) add_witnesses(route, usual_before, witnesses);
@@ -154,13 +156,13 @@ void opened(const Change& change, Findings& findings) {
         const Witness* example = nullptr;
         std::uint64_t requests = 0;
     };
-    std::map<std::pair<std::uint32_t, std::uint32_t>, Opened> by_routes;  // route after, route before
+    std::map<std::pair<std::size_t, std::size_t>, Opened> by_routes;  // route after, route before
     for (const Witness& witness : witnesses) {
-        const auto view = as_request(witness.request, witness.listener);
-        const auto was = before->match(view), is = after->match(view);
-        if (!asks(*before, was) || !is || asks(*after, is)) continue;
-        if (after->route(*is).actions->redirect) continue;  // it gives nothing away
-        Opened& one = by_routes[{is->value, was->value}];
+        const snapshot::Route* was = way_of(*before, witness.request, witness.listener).route;
+        const snapshot::Route* is = way_of(*after, witness.request, witness.listener).route;
+        if (was == nullptr || !was->actions->auth || is == nullptr || is->actions->auth) continue;
+        if (is->actions->redirect) continue;  // it gives nothing away
+        Opened& one = by_routes[{place(*after, *is), place(*before, *was)}];
         if (one.example == nullptr) one.example = &witness;
         one.requests += witness.request.requests;
     }

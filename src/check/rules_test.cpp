@@ -40,7 +40,7 @@ config::Listener tcp_listener() {
 }
 /// A listener "secure" with certificate "main" beside "web".
 void with_tls(Config& c) {
-    c.certificates = {{"main", "m.pem", "m.key"}};
+    c.certificates = {{"main", "m.pem", "m.key", ""}};
     config::Listener l;
     l.name = "secure";
     l.address = {"127.0.0.1", 8443};
@@ -260,9 +260,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"VerifyOff", "P420-verify-off", [](Config& c) { web(c).tls.emplace(); },
              [](Config& c) { web(c).tls->verify = false; }, nothing},
         Case{"UnusedCertificate", "P406-unused-certificate", with_tls,
-             [](Config& c) { c.certificates.push_back({"spare", "s.pem", "s.key"}); },
+             [](Config& c) { c.certificates.push_back({"spare", "s.pem", "s.key", ""}); },
              [](Config& c) {
-                 c.certificates.push_back({"spare", "s.pem", "s.key"});
+                 c.certificates.push_back({"spare", "s.pem", "s.key", ""});
                  web(c).tls.emplace();
                  web(c).tls->certificate = "spare";
              }},
@@ -591,7 +591,7 @@ TEST(Certificates, StandForOneLabel) {
 
 TEST(Certificates, MayNotGoWhileHostsNeedThem) {
     const Config before = changed(hosted(), [](Config& c) {
-        c.certificates.push_back({"other", "o.pem", "o.key"});
+        c.certificates.push_back({"other", "o.pem", "o.key", ""});
         c.listeners[1].tls->certificates = {"main", "other"};
     });
     CertificateFacts other = facts({"*.b.example"});

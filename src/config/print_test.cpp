@@ -180,16 +180,6 @@ std::vector<FieldMatch> any_conditions(bool header) {
 Match any_match(const Config& c, int i) {
     Match m;
     if (any_bool()) m.host = from<std::string>({"", "*."}) + "h" + std::to_string(i) + ".Example";
-    r.auth = maybe([&] {
-        return Auth{from(c.pools).name,
-                    from<std::string>({"", "/verify", "/verify?rd=https://in.example/"}),
-                    from<std::string>({"", "auth.example:8443"}),
-                    1ms + any_duration() % 3600s,
-                    from<std::vector<std::string>>({{}, {"Authorization", "Cookie"}}),
-                    from<std::vector<std::string>>({{}, {"X-User"}}),
-                    from<std::vector<std::string>>({{}, {"Set-Cookie"}}),
-                    from<OnFailure>({OnFailure::deny, OnFailure::allow})};
-    });
     const int kind = *rc::gen::inRange(0, 4);
     if (kind == 1) m.path = "/exact,{x}";
     if (kind == 2) m.path_prefix = "/p{" + std::to_string(i) + "},:x";
@@ -250,6 +240,16 @@ Route any_route(const Config& c, int i) {
     r.response_headers = any_edit();
     r.error_pages = any_pages();
     r.rate_limits = any_rate_limits();
+    r.auth = maybe([&] {
+        return Auth{from(c.pools).name,
+                    from<std::string>({"", "/verify", "/verify?rd=https://in.example/"}),
+                    from<std::string>({"", "auth.example:8443"}),
+                    1ms + any_duration() % 3600s,
+                    from<std::vector<std::string>>({{}, {"Authorization", "Cookie"}}),
+                    from<std::vector<std::string>>({{}, {"X-User"}}),
+                    from<std::vector<std::string>>({{}, {"Set-Cookie"}}),
+                    from<OnFailure>({OnFailure::deny, OnFailure::allow})};
+    });
     r.fault = maybe([] { return Fault{any_duration() % 3600s, any_fraction(), 500, any_fraction()}; });
     const int kind = *rc::gen::inRange(0, 4);
     if (kind == 0) {

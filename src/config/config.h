@@ -46,9 +46,9 @@ struct ListenerLimits {
 /// A certificate with its key, as PEM files; read when a config is checked and when it is applied.
 struct Certificate {
     std::string name;
-    std::string chain;  ///< file: the leaf first, then intermediates
-    std::string key;    ///< file
-    std::string ocsp;   ///< file with the response to staple, DER; empty = none
+    std::string chain;   ///< file: the leaf first, then intermediates
+    std::string key;     ///< file
+    std::string ocsp{};  ///< file with the response to staple, DER; empty = none
     friend bool operator==(const Certificate&, const Certificate&) = default;
 };
 
@@ -245,7 +245,7 @@ struct Endpoint {
     std::string zone;
     std::uint32_t priority = 0;  ///< 0 is used first; others as those before them fail
     std::map<std::string, std::string> labels;
-    std::string tls_name;  ///< not written: the name it was found by, for SNI and verification; empty = none
+    std::string tls_name{};  ///< not written: the name it was found by, for SNI and verification; empty = none
     friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 

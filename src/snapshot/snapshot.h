@@ -48,7 +48,7 @@ struct Endpoint {
     config::Address address;
     double capacity = 0;  ///< requests/s, 0 = not declared
     std::string zone;
-    std::string tls_name;  ///< by which it was found; empty = none
+    std::string tls_name{};  ///< the name it was found by; empty = none
 };
 
 /// A pool-wide limit's part for one worker, rounded up; 0 = no limit.

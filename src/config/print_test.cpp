@@ -312,7 +312,7 @@ Listener any_tcp_listener(const Config& c) {
 
 Config any_config() {
     Config c;
-    if (any_bool()) c.certificates = {{"main", any_file(), any_file(), any_file()}, {"other", "o.pem", "o.key"}};
+    if (any_bool()) c.certificates = {{"main", any_file(), any_file(), any_file()}, {"other", "o.pem", "o.key", ""}};
     for (int i = 0, n = *rc::gen::inRange(1, 3); i < n; ++i) c.listeners.push_back(any_listener(c, i));
     for (int i = 0, n = *rc::gen::inRange(1, 4); i < n; ++i) c.pools.push_back(any_pool(c, i));
     for (int i = 0, n = *rc::gen::inRange(1, 6); i < n; ++i) c.routes.push_back(any_route(c, i));

@@ -1,9 +1,13 @@
 // Two workers of one process: what one of them learns of a failing endpoint holds for both.
+#include <array>
+#include <span>
+
 #include "proxy/test_world.h"
 
 namespace plimsoll::proxy::test {
 namespace {
 
+constexpr std::array<std::uint16_t, 6> all_ports{1, 2, 3, 4, 5, 6};
 const Reply oops{"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"};
 
 class TwoWorkers : public World {
@@ -54,7 +58,7 @@ TEST_F(TwoWorkers, CountARowTogetherAndSendNothingMore) {
 }
 
 TEST_F(TwoWorkers, HaveOneCeiling) {
-    for (const std::uint16_t port : {1, 2, 3, 4}) backend(port).reply = [](const std::string&) { return oops; };
+    for (const std::uint16_t port : std::span(all_ports).first(4)) backend(port).reply = [](const std::string&) { return oops; };
     install_both();
     Caller first = call_worker(0), second = call_worker(1);
     for (int i = 0; i < 100; ++i) {
@@ -65,10 +69,10 @@ TEST_F(TwoWorkers, HaveOneCeiling) {
     }
     for (std::size_t worker = 0; worker < 2; ++worker) {
         int out = 0;
-        for (const std::uint16_t port : {1, 2, 3, 4, 5, 6}) out += is_out(worker, port);
+        for (const std::uint16_t port : all_ports) out += is_out(worker, port);
         EXPECT_EQ(out, 2) << "a third of six";
     }
-    for (const std::uint16_t port : {1, 2, 3, 4, 5, 6}) EXPECT_EQ(is_out(0, port), is_out(1, port)) << port;
+    for (const std::uint16_t port : all_ports) EXPECT_EQ(is_out(0, port), is_out(1, port)) << port;
 }
 
 TEST_F(TwoWorkers, JudgeSuccessRatesOnWhatBothSaw) {

@@ -190,7 +190,7 @@ config::Route header_route(std::string name, std::string value, std::string to) 
 config::Config with_beta() {
     config::Config c = b10();
     c.pools.push_back(pool("beta", 2, 200, 9301));
-    c.routes.insert(c.routes.begin(), route("beta path", "/beta", "beta"));
+    c.routes.insert(c.routes.begin(), route("beta-path", "/beta", "beta"));
     return c;
 }
 

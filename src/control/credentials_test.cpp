@@ -135,7 +135,9 @@ TEST_F(CredentialsTest, FilesThatChangeAreServedAndThoseThatDoNotAreNotInstalled
     EXPECT_EQ(refreshed().first, false);
     write("a.pem", "half");
     EXPECT_EQ(refreshed().first, false);
-    EXPECT_EQ(prepared(snapshot), before) << "what is served stays";
+    std::vector<std::string> failures;
+    EXPECT_EQ(store_.prepared(snapshot, failures), before) << "what is served stays";
+    EXPECT_EQ(failures.size(), 1u) << "and that it cannot be loaded any more is said until it is mended";
     put("a", world_.issue({"DNS:new.example"}));
     EXPECT_EQ(refreshed(), (std::pair{true, std::vector<std::string>{}}));
     const auto after = prepared(snapshot);

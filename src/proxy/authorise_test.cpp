@@ -47,9 +47,7 @@ protected:
         return identities.endpoint("auth", {"10.0.0.1", port}, "b" + std::to_string(port));
     }
     measure::EndpointTally at_auth(const measure::Tally& tally, std::uint16_t port) {
-        const auto& endpoints = tally.arms[0].endpoints;
-        const std::size_t at = auth_id(port).value;
-        return at < endpoints.size() ? endpoints[at] : measure::EndpointTally{};
+        return tally.arms[0].endpoints[auth_id(port).value];
     }
     static std::uint64_t verdicts(const measure::Tally& tally, AuthVerdict verdict) {
         return tally.auth[static_cast<std::size_t>(verdict)];

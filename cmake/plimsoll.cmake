@@ -48,6 +48,8 @@ function(plimsoll_module name sentence)
     add_executable(${name}_test ${tests})
     plimsoll_options(${name}_test)
     target_compile_definitions(${name}_test PRIVATE PLIMSOLL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    # What is tested is optimised as the preset says; the tests around it take half the time to compile without.
+    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Debug>:-O0>)
     target_link_libraries(${name}_test PRIVATE plimsoll_${name} GTest::gtest_main rapidcheck rapidcheck_gtest)
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 120)

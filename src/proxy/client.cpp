@@ -16,8 +16,8 @@ using async::Task;
 namespace {
 
 /// After our last answer: how much and how long we listen to a peer that still sends, so that a reset does not destroy
-/// the answer on its way (RFC 9112 section 9.6).
-constexpr std::size_t linger_bytes = 256 * 1024;
+/// the answer on its way (RFC 9112 section 9.6). A client next door has sent some MiB before it looks up.
+constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
 constexpr Duration linger_time = std::chrono::seconds(1);
 
 http::HeadLimits head_limits(const config::ListenerLimits& limits) {

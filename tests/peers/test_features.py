@@ -140,11 +140,11 @@ class Balancing(SiteTest):
         with slow as slow, quick as quick:
             config = base_config([slow.port, quick.port], {"pools": {"web": {"policy": policy}}})
             server = self.serve(config)
-            done = run("h2load", "--h1", "-n", 1500, "-c", 8, f"http://127.0.0.1:{server.port}/big", seconds=60)
-            self.assertRegex(done.stdout, "status codes: 1500 2xx", done.stdout)
-            took = len((slow.directory / "access.log").read_text().splitlines())
-            print(f"      {policy}: the slow one of two had {took} of 1500")
-            self.assertLess(took, 500)
+            done = run("wrk", "-t1", "-c8", "-d5s", "--timeout", "10s", f"http://127.0.0.1:{server.port}/big", check=True)
+            self.assertNotRegex(done.stdout, "Socket errors|Non-2xx")
+            took, other = (len((each.directory / "access.log").read_text().splitlines()) for each in (slow, quick))
+            print(f"      {policy}: the slow one of two had {took} of {took + other}")
+            self.assertGreater(other, 2 * took)
 
     @variants(("least_request", "least_request"), ("peak_ewma", "peak_ewma"), ("random", "random"), ("round_robin", "round_robin"))
     def test_equals_get_equal_parts(self, policy):
@@ -317,7 +317,7 @@ class Operating(SiteTest):
         self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
         self.assertIn("P406-route-lost", done.stdout)
         replayed = re.search(r"replay of (\d+) recorded requests", done.stdout)
-        self.assertTrue(replayed and 0 < int(replayed[1]) <= requests, done.stdout)
+        self.assertTrue(replayed and requests * 0.9 < int(replayed[1]) < requests * 1.1, f"{requests} asked: {done.stdout}")
 
     @needs_module("jsonschema")
     def test_the_schema_says_what_the_reader_says(self):

@@ -3,7 +3,10 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
 namespace plimsoll::control {
 
@@ -20,14 +23,32 @@ std::uint64_t resident_memory() {
 }
 
 std::uint64_t cgroup_memory_limit() {
-    // "max", or v1's nearly 2^63, mean none.
-    constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;
-    for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-        std::ifstream in(file);
-        std::uint64_t limit = 0;
-        if (in >> limit && limit > 0 && limit < unlimited) return limit;
+    std::ifstream in("/proc/self/cgroup");
+    return cgroup_memory_limit("/sys/fs/cgroup", {std::istreambuf_iterator<char>(in), {}});
+}
+
+std::uint64_t cgroup_memory_limit(const std::string& root, const std::string& own) {
+    constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // "max", or v1's nearly 2^63, mean none
+    std::uint64_t smallest = 0;
+    std::istringstream lines(own);
+    for (std::string line; std::getline(lines, line);) {
+        // hierarchy:controllers:path, where v2 is hierarchy 0 without controllers.
+        const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+        if (first == std::string::npos || second == std::string::npos) continue;
+        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+        const bool v2 = controllers == ",,";
+        if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
+        const std::string base = root + (v2 ? "" : "/memory");
+        // In a namespace of cgroups the path may not be there; those above it may.
+        for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+            std::ifstream in(base + path + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
+            std::uint64_t limit = 0;
+            if (in >> limit && limit > 0 && limit < unlimited)
+                smallest = smallest == 0 ? limit : std::min(smallest, limit);
+            if (path.find('/') == std::string::npos) break;
+        }
     }
-    return 0;
+    return smallest;
 }
 
 bool MemoryGuard::look(std::uint64_t in_use, std::uint64_t limit) {

@@ -13,8 +13,11 @@ namespace plimsoll::control {
 [[nodiscard]] std::uint64_t memory_in_use();
 /// Resident size in bytes; a few microseconds.
 [[nodiscard]] std::uint64_t resident_memory();
-/// What the process's cgroup (v2, or v1) may use, in bytes; 0 = no limit.
+/// The smallest limit of the memory cgroup that this process is in and of those above it, in bytes; 0 = none. A unit's
+/// MemoryMax= is one. Source: Linux's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
 [[nodiscard]] std::uint64_t cgroup_memory_limit();
+/// `root` is where cgroups are mounted, `own` the text of /proc/self/cgroup.
+[[nodiscard]] std::uint64_t cgroup_memory_limit(const std::string& root, const std::string& own);
 
 /// Whether to refuse new work. Starts above the limit and ends below 95 % of it, so that it does not flutter.
 class MemoryGuard {

@@ -9,8 +9,8 @@ namespace plimsoll::control {
 
 namespace {
 
-/// Nice value of the thread: a replay takes what workers leave, and a tenth of a processor if they leave nothing.
-constexpr int niceness = 10;
+/// Nice value of the thread: a replay takes what workers leave, and a quarter of a processor if they leave nothing.
+constexpr int niceness = 5;
 
 }  // namespace
 

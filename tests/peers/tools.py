@@ -147,7 +147,7 @@ def apply(server, changes, get=None, replace=None):
             done = run(binary(), "apply", "--server", server.admin_socket, "-m", "a test", *again, file, seconds=90)
             if done.returncode != 4:
                 break
-            again = ["--force", "--reason", "again"]  # it is frozen now
+            again = ["--force"]  # it is frozen now
     if done.returncode != 0:
         raise AssertionError(f"the change ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr}")
     return time.monotonic() - begun

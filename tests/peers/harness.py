@@ -668,6 +668,12 @@ def needs_module(module):
         return unittest.skip(f"needs {module}: Debian package python3-{module}")
 
 
+def judged(test):
+    """Class or method decorator: lets changes in whose newcomers are servers that start just then. On a busy machine they
+    are slow enough for the judge to send the change back, rightly; so `run --short` leaves these tests out."""
+    return unittest.skipIf(os.environ.get("PLIMSOLL_SHORT"), "its changes are judged: not with --short")(test)
+
+
 class Peer:
     """Somebody else's server or client as a child process, with files of its own in a temporary directory."""
 

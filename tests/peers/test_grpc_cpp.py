@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import PATIENCE, ROOT, Peer, Plimsoll, VariantTest, base_config, build_dir, free_port, variants, wait_until
+from harness import PATIENCE, ROOT, Peer, Plimsoll, VariantTest, base_config, build_dir, free_port, variants, wait_until, judged
 from tools import EASY, apply, certificates, run
 
 SOURCE = ROOT / "tests/peers/grpc/words.cpp"
@@ -213,6 +213,7 @@ class CallsWithTlsBehind(Calls):
     servers_tls = True
 
 
+@judged
 class Changes(Case):
     """A channel that stays open, while endpoints come and go."""
 

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import (PATIENCE, Client, Peer, Plimsoll, VariantTest, base_config, build_dir, free_port, needs, needs_module,
+from harness import (PATIENCE, Client, Peer, Plimsoll, VariantTest, base_config, build_dir, free_port, judged, needs, needs_module,
                      variants, wait_until)
 from tools import EASY, apply, certificates, nginx, run
 
@@ -306,6 +306,7 @@ class NodeClients(VariantTest):
         self.assertEqual(told["echoes"], [[1000000, True], [1000000, True], [5, True], [0, True]])
         self.assertLess(max(told["sent"], told["received"]), 50000, told)
 
+    @judged
     @needs("wrk")
     def test_changes_under_open_sockets(self):
         """Fifty sockets, half of them compressed, over three changes, the last of which takes their server away."""

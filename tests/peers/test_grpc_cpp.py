@@ -246,9 +246,9 @@ class Age(Case):
         load = self.load("--threads", "4", tls=tls)
         self.connects_anew(8, tls)
         told = load.told()
-        # gRPC's core says so of calls that it never sent, because it had a GOAWAY before their turn came; whoever wants
-        # them sent on the next connection sets wait_for_ready.
-        told["wrong"].pop("14 GOAWAY received", None)
+        # gRPC's core says so of calls whose turn on a connection had not come when the GOAWAY did: it does not send them.
+        # Now and then one; were it us, it would be each connection's.
+        self.assertLessEqual(told["wrong"].pop("14 GOAWAY received", 0), 2)
         self.assertEqual((told["wrong"], sorted(told["right"])), ({}, ["w0", "w1", "w2"]))
 
     def test_a_call_outlives_its_connection(self):
@@ -261,7 +261,7 @@ class Age(Case):
         late.join()
         self.assertEqual((got.get("code"), got.get("messages")), (OK, ["late"]))
         wrong = load.told()["wrong"]
-        wrong.pop("14 GOAWAY received", None)
+        self.assertLessEqual(wrong.pop("14 GOAWAY received", 0), 2)
         self.assertEqual(wrong, {})
 
 

@@ -192,7 +192,6 @@ private:
     Cause upload_failed_ = Cause::none;  ///< the client's doing
     Own own_;
     bool uploading_ = false;
-    bool tunnel_ = false;
     Instant last_byte_;                  ///< of a tunnel, either way
     Cause tunnel_broken_ = Cause::none;  ///< why the client's direction ended early
     net::Parking* lingering_ = nullptr;  ///< who waits for the client's direction to end

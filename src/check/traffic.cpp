@@ -72,15 +72,19 @@ Traffic summarise(const recording::Recording& recording, double peak_rate) {
     if (services.size() >= enough_for_p999) out.service_p999 = quantile(services, 0.999);
     if (heads.size() >= enough_for_p999) out.head_bytes_p999 = quantile(heads, 0.999);
     if (bodies.size() >= enough_for_p999) out.body_bytes_p999 = quantile(bodies, 0.999);
+    std::vector<RequestClass*> order;  // a class is large, and there may be as many as paths
+    order.reserve(classes.size());
     for (auto& [key, c] : classes) {
         c.known.service_mean = mean(c.services);
         if (c.services.size() >= enough_for_p99) c.known.service_p99 = quantile(c.services, 0.99);
-        out.mix.push_back(std::move(c.known));
+        order.push_back(&c.known);
     }
-    std::ranges::sort(out.mix, [](const RequestClass& a, const RequestClass& b) {
-        return std::tie(b.requests, a.host, a.path, a.listener, a.answers.held) <
-               std::tie(a.requests, b.host, b.path, b.listener, b.answers.held);
+    std::ranges::sort(order, [](const RequestClass* a, const RequestClass* b) {
+        return std::tie(b->requests, a->host, a->path, a->listener, a->answers.held) <
+               std::tie(a->requests, b->host, b->path, b->listener, b->answers.held);
     });
+    out.mix.reserve(order.size());
+    for (RequestClass* one : order) out.mix.push_back(std::move(*one));
     return out;
 }
 

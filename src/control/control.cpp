@@ -191,8 +191,7 @@ Result<void> Control::choose_revision(std::optional<config::Document> first) {
 }
 
 void Control::remember_peak() {
-    const recording::Recording recorded = load(recorder_->segments(), 2'000'000);
-    site_.peak_rate = recording::peak_rate(recorded);
+    site_.peak_rate = peak_rate(recorder_->segments());
 }
 
 void Control::when_serving(std::function<void(const std::vector<std::string>&)> done) {

@@ -10,13 +10,6 @@
 
 namespace plimsoll::control {
 
-namespace {
-
-/// Requests of the recording that a plan reads: minutes of a busy site, and about 0.1 s to read.
-constexpr std::size_t max_records = 200'000;
-
-}  // namespace
-
 bool unservable(const config::Config& config) {
     if (config.listeners.empty()) return true;
     const auto speaks_http = [](const config::Listener& one) { return one.protocol == config::Protocol::http; };
@@ -58,7 +51,7 @@ Planned make_planned(const PlanRequest& request) {
     const config::Config proposed = discovery::with_found(out.document->config, request.found);
     out.unservable = !(unknown && request.nobody_asks) && unservable(proposed);
 
-    const recording::Recording recording = load(request.segments, max_records);
+    const recording::Recording recording = load(request.segments);
     check::LiveState live{check::summarise(recording, request.peak_rate), request.out};
     live.certificates =
         request.certificates != nullptr ? request.certificates->facts(proposed) : CertificateFiles().facts(proposed);

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <optional>
 
 namespace plimsoll::control {
 
@@ -112,22 +112,69 @@ std::uint64_t Recorder::bytes() const {
     return total;
 }
 
-recording::Recording load(const std::vector<std::string>& segments, std::size_t max_records) {
-    std::vector<recording::Recording> parts;  // newest first
-    std::size_t records = 0;
-    for (auto path = segments.rbegin(); path != segments.rend() && records < max_records; ++path) {
-        std::ifstream file(*path, std::ios::binary);
-        const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-        auto part = recording::read(bytes);
-        if (!part || part->records.empty()) continue;
-        records += part->records.size();
-        parts.push_back(std::move(*part));
+namespace {
+
+/// Whole blocks of a segment, or what lies behind damage in it.
+struct Piece {
+    const std::string* path = nullptr;
+    std::uint64_t at = 0, bytes = 0;
+    std::vector<recording::BlockHead> blocks{};
+    [[nodiscard]] std::size_t records() const {
+        std::size_t sum = 0;
+        for (const recording::BlockHead& block : blocks) sum += block.records;
+        return sum;
     }
+};
+constexpr std::uint64_t piece_bytes = 1u << 20;  // read into one buffer, which stays in the cache
+
+/// In order of the file. Reads 40 bytes a block.
+void add_pieces(const std::string& path, std::vector<Piece>& to) {
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (!file) return;
+    const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
+    std::string head(recording::block_head_bytes, '\0');
+    for (std::uint64_t at = 0; at < size;) {
+        file.seekg(static_cast<std::streamoff>(at));
+        std::optional<recording::BlockHead> block;
+        if (file.read(head.data(), static_cast<std::streamsize>(head.size()))) block = recording::block_head(head);
+        const std::uint64_t bytes = block ? std::min(size - at, head.size() + block->body) : size - at;
+        if (to.empty() || to.back().path != &path || to.back().bytes >= piece_bytes) to.push_back({&path, at});
+        to.back().bytes += bytes;
+        if (block) to.back().blocks.push_back(*block);
+        at += bytes;
+    }
+}
+
+std::string_view read(const Piece& piece, std::string& buffer) {
+    if (buffer.size() < piece.bytes) buffer.resize(piece.bytes);
+    std::ifstream file(*piece.path, std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(piece.at));
+    file.read(buffer.data(), static_cast<std::streamsize>(piece.bytes));
+    return std::string_view(buffer).substr(0, static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+}
+
+}  // namespace
+
+recording::Recording load(const std::vector<std::string>& segments, const Enough& enough) {
+    std::vector<Piece> pieces;  // newest first
+    std::size_t records = 0;
+    for (auto path = segments.rbegin(); path != segments.rend() && records < enough.looked_at; ++path) {
+        std::vector<Piece> of_segment;
+        add_pieces(*path, of_segment);
+        for (auto piece = of_segment.rbegin(); piece != of_segment.rend() && records < enough.looked_at; ++piece) {
+            records += piece->records();
+            pieces.push_back(std::move(*piece));
+        }
+    }
+    const std::size_t most = std::max<std::size_t>(enough.most, 1);
     recording::Recording whole;
-    if (parts.empty()) return whole;
-    whole.start = parts.back().start;
-    whole.records.reserve(records);
-    for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    whole.every = std::max<std::size_t>((records + most - 1) / most, 1);
+    whole.records.reserve(records / whole.every + pieces.size());
+    std::string buffer;
+    for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
+        auto part = recording::read(read(*piece, buffer), whole.every);
+        if (!part || part->records.empty()) continue;
+        if (whole.records.empty()) whole.start = part->start;
         const Duration offset = part->start - whole.start;
         whole.damaged_blocks += part->damaged_blocks;
         for (recording::Record& record : part->records) {
@@ -135,9 +182,16 @@ recording::Recording load(const std::vector<std::string>& segments, std::size_t 
             whole.records.push_back(std::move(record));
         }
     }
-    if (whole.records.size() > max_records)
-        whole.records.erase(whole.records.begin(), whole.records.end() - static_cast<std::ptrdiff_t>(max_records));
     return whole;
+}
+
+double peak_rate(const std::vector<std::string>& segments) {
+    std::vector<Piece> pieces;
+    for (const std::string& path : segments) add_pieces(path, pieces);
+    std::vector<recording::BlockHead> blocks;
+    for (const Piece& piece : pieces) blocks.insert(blocks.end(), piece.blocks.begin(), piece.blocks.end());
+    std::ranges::sort(blocks, {}, &recording::BlockHead::base);
+    return recording::peak_rate(blocks);
 }
 
 }  // namespace plimsoll::control

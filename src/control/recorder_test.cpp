@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -40,7 +41,7 @@ TEST_F(RecorderTest, WhatWasAddedComesBackInOrderOfTime) {
     recorder.add(requests(start + Duration(500ms), 10, "/late"), start + Duration(600ms));
     recorder.add(requests(start, 10, "/early"), start + Duration(1700ms));
     recorder.flush(start + Duration(2s));
-    const recording::Recording loaded = load(recorder.segments(), 1000);
+    const recording::Recording loaded = load(recorder.segments());
     ASSERT_EQ(loaded.records.size(), 20u);
     EXPECT_EQ(loaded.records.front().path, "/early");
     EXPECT_EQ(loaded.records.back().path, "/late");
@@ -57,7 +58,7 @@ TEST_F(RecorderTest, OldSegmentsAreForgottenAndNewOnesKept) {
         recorder.add(requests(at, 3, "/x"), at + Duration(1500ms));
         recorder.flush(at + Duration(1900ms));
     }
-    const recording::Recording loaded = load(recorder.segments(), 100'000);
+    const recording::Recording loaded = load(recorder.segments());
     EXPECT_LE(loaded.span(), Duration(95s));
     EXPECT_GE(loaded.span(), Duration(58s));
 }
@@ -70,7 +71,7 @@ TEST_F(RecorderTest, ARestartKeepsWhatWasRecorded) {
         recorder.flush(start + Duration(1s));
     }
     const Recorder again(directory_, {});
-    EXPECT_EQ(load(again.segments(), 100).records.size(), 5u);
+    EXPECT_EQ(load(again.segments()).records.size(), 5u);
 }
 
 TEST_F(RecorderTest, ADirectoryThatCannotBeMadeIsAFailureThatIsCountedAndSaid) {
@@ -82,14 +83,54 @@ TEST_F(RecorderTest, ADirectoryThatCannotBeMadeIsAFailureThatIsCountedAndSaid) {
     EXPECT_NE(recorder.last_failure().find(directory_), std::string::npos);
 }
 
-TEST_F(RecorderTest, LoadStopsAtTheNumberAskedForAndKeepsTheNewest) {
+TEST_F(RecorderTest, LoadLooksAtTheNewestOnly) {
     Recorder recorder(directory_, {});
-    recorder.add(requests(Timestamp{0}, 50, "/old"), Timestamp{0});
-    recorder.add(requests(Timestamp{2'000'000'000}, 10, "/new"), Timestamp{2'100'000'000});
-    recorder.flush(Timestamp{3'000'000'000});
-    const recording::Recording loaded = load(recorder.segments(), 10);
-    ASSERT_EQ(loaded.records.size(), 10u);
+    const std::pair<const char*, int> blocks[] = {{"/old", 50}, {"/new", 10}, {"/new", 10}};
+    for (int i = 0; const auto& [path, count] : blocks) {
+        const Timestamp at{40'000'000'000LL * i++};
+        recorder.add(requests(at, count, path), at);
+        recorder.flush(at + Duration(1s));
+    }
+    const recording::Recording loaded = load(recorder.segments(), {.looked_at = 15});
+    ASSERT_EQ(loaded.records.size(), 20u) << "to whole segments, as these are small";
     EXPECT_EQ(loaded.records.front().path, "/new");
+    EXPECT_EQ(loaded.every, 1u);
+}
+
+TEST_F(RecorderTest, LoadKeepsAnEvenSampleOfMany) {
+    Recorder recorder(directory_, {});
+    for (int second = 0; second < 100; ++second) {
+        const Timestamp at{second * 1'000'000'000LL};
+        recorder.add(requests(at, 900, "/a"), at);
+        recorder.add(requests(at + Duration(900ms), 100, "/b"), at + Duration(1000ms));
+    }
+    recorder.flush(Timestamp{200'000'000'000});
+    const recording::Recording loaded = load(recorder.segments(), {.looked_at = 1'000'000, .most = 5000});
+    EXPECT_EQ(loaded.every, 20u);
+    EXPECT_NEAR(static_cast<double>(loaded.records.size()), 5000, 50);
+    EXPECT_NEAR(static_cast<double>(std::ranges::count(loaded.records, "/b", &recording::Record::path)), 500, 70);
+    EXPECT_GE(loaded.span(), Duration(99s));
+    EXPECT_NEAR(recording::peak_rate(loaded), 1000, 50) << "a record stands for 20 requests";
+    EXPECT_NEAR(peak_rate(recorder.segments()), 1000, 1);
+}
+
+TEST_F(RecorderTest, DamageCostsTheBlockItHits) {
+    Recorder recorder(directory_, {});
+    for (int second = 0; second < 3; ++second) {
+        const Timestamp at{second * 1'000'000'000LL};
+        recorder.add(requests(at, 10, "/" + std::to_string(second)), at);
+        recorder.flush(at + Duration(1s));
+    }
+    ASSERT_EQ(recorder.segments().size(), 1u);
+    const std::string path = recorder.segments().front();
+    const auto block = std::filesystem::file_size(path) / 3;
+    std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(static_cast<std::streamoff>(block) + 4)
+        << '?';
+    const recording::Recording loaded = load(recorder.segments());
+    ASSERT_EQ(loaded.records.size(), 20u);
+    EXPECT_EQ(loaded.records.front().path, "/0");
+    EXPECT_EQ(loaded.records.back().path, "/2");
+    EXPECT_EQ(loaded.damaged_blocks, 1u);
 }
 
 }  // namespace

@@ -10,14 +10,14 @@
 #include <optional>
 
 #include "base/hash.h"
+#include "base/random.h"
 
 namespace plimsoll::recording {
 namespace {
 
 // Block: magic 8, base 8, body length 4, records 4, checksum of the body 8, checksum of the 32 bytes before it 8.
-constexpr std::string_view magic{"PLIMREC", 7};  // and a byte for the version
-constexpr char newest = 2;                       // 1 had neither listener nor answers
-constexpr std::size_t header_bytes = 40;
+constexpr std::string_view magic{"PLIMREC", 7};                // and a byte for the version
+constexpr char newest = 2;                                     // 1 had neither listener nor answers
 constexpr std::uint64_t checksum_key = 0x706c696d736f6c6cULL;  // fixed: the checksum finds damage, not forgery
 constexpr std::int64_t ten_years_ns = 10LL * 366 * 86'400 * 1'000'000'000;
 constexpr std::size_t records_per_written_block = 4096;
@@ -61,6 +61,11 @@ struct Fields {
         return value;
     }
     std::uint64_t number(std::uint64_t most = UINT64_MAX) {
+        if (!failed && !rest.empty() && static_cast<unsigned char>(rest.front()) < 0x80) {  // most are
+            const std::uint64_t value = static_cast<unsigned char>(rest.front());
+            rest.remove_prefix(1);
+            return value <= most ? value : (failed = true, 0);
+        }
         std::uint64_t value = 0;
         for (int shift = 0; shift < 64; shift += 7) {
             const std::uint64_t byte = fixed(1);
@@ -88,50 +93,113 @@ struct Fields {
 constexpr std::uint64_t all_of(std::size_t conditions) { return UINT64_MAX >> (max_asked - conditions); }
 static_assert(max_asked == 64, "answers are the bits of one number");
 
-struct Header {
+struct Header : BlockHead {
     char version = 0;
-    Timestamp base;
-    std::size_t body = 0;
-    std::size_t records = 0;
     std::uint64_t checksum = 0;
 };
 
 /// The header at the front of `bytes`, if it is whole, unharmed and within the limits.
 std::optional<Header> header(std::string_view bytes) {
-    if (bytes.size() < header_bytes || !bytes.starts_with(magic)) return std::nullopt;
+    if (bytes.size() < block_head_bytes || !bytes.starts_with(magic)) return std::nullopt;
     if (get_fixed(bytes, 32, 8) != keyed_hash(bytes.substr(0, 32), checksum_key)) return std::nullopt;
-    const Header found{.version = bytes[magic.size()],
-                       .base = {static_cast<std::int64_t>(get_fixed(bytes, 8, 8))},
-                       .body = get_fixed(bytes, 16, 4),
-                       .records = get_fixed(bytes, 20, 4),
-                       .checksum = get_fixed(bytes, 24, 8)};
+    const Header found{{.base = {static_cast<std::int64_t>(get_fixed(bytes, 8, 8))},
+                        .records = get_fixed(bytes, 20, 4),
+                        .body = get_fixed(bytes, 16, 4)},
+                       bytes[magic.size()],
+                       get_fixed(bytes, 24, 8)};
     const bool plausible = found.version >= 1 && found.version <= newest && found.base.ns >= 0 &&
                            found.base.ns <= INT64_MAX - 2 * ten_years_ns && found.body <= max_block_bytes &&
                            found.records <= max_block_records;
     return plausible ? std::optional(found) : std::nullopt;
 }
 
+/// A record as it stands in a block's body; views of the body.
+struct Raw {
+    Duration at{};
+    std::uint64_t client_key = 0;
+    std::string_view host, path, method, endpoint, listener, asked;
+    std::uint64_t request_head = 0, response_head = 0, request_body = 0, response_body = 0;
+    std::uint64_t status = 0, attempts = 0, cause = 0, held = 0;
+    Duration service{}, total{};
+};
+
+Raw take(Fields& in, char version, std::vector<std::string_view>& seen, Duration at) {
+    Raw raw;
+    raw.at = at;
+    raw.client_key = in.fixed(8);
+    raw.host = in.string(seen);
+    raw.path = in.string(seen);
+    raw.method = in.string(seen);
+    raw.endpoint = in.string(seen);
+    raw.request_head = in.number(UINT32_MAX);
+    raw.response_head = in.number(UINT32_MAX);
+    raw.request_body = in.number();
+    raw.response_body = in.number();
+    raw.status = in.number(UINT16_MAX);
+    raw.attempts = in.number(UINT8_MAX);
+    raw.cause = in.number(cause_count - 1);
+    raw.service = in.duration();
+    raw.total = in.duration();
+    if (version < 2) return raw;
+    raw.listener = in.string(seen);
+    raw.asked = in.string(seen);
+    if (raw.asked.size() % 8 != 0) in.failed = true;
+    if (!in.failed && !raw.asked.empty()) raw.held = in.number(all_of(raw.asked.size() / 8));
+    return raw;
+}
+
 /// Lists of digests that were read already, by where they stand in the block.
 using Asked = std::map<const char*, std::shared_ptr<const std::vector<std::uint64_t>>>;
 
-Answers answers(Fields& in, std::vector<std::string_view>& seen, Asked& known) {
-    Answers out;
-    const std::string_view text = in.string(seen);
-    if (in.failed || text.empty()) return out;
-    if (text.size() % 8 != 0) return in.failed = true, out;
-    auto& asked = known[text.data()];
+Record keep(const Raw& raw, Asked& known) {
+    Record record;
+    record.at = raw.at;
+    record.client_key = raw.client_key;
+    record.host = raw.host;
+    record.path = raw.path;
+    record.method = raw.method;
+    record.endpoint = raw.endpoint;
+    record.request_head_bytes = static_cast<std::uint32_t>(raw.request_head);
+    record.response_head_bytes = static_cast<std::uint32_t>(raw.response_head);
+    record.request_body_bytes = raw.request_body;
+    record.response_body_bytes = raw.response_body;
+    record.status = static_cast<std::uint16_t>(raw.status);
+    record.attempts = static_cast<std::uint8_t>(raw.attempts);
+    record.cause = static_cast<Cause>(raw.cause);
+    record.service = raw.service;
+    record.total = raw.total;
+    record.listener = raw.listener;
+    if (raw.asked.empty()) return record;
+    auto& asked = known[raw.asked.data()];
     if (asked == nullptr) {
         std::vector<std::uint64_t> digests;
-        for (std::size_t at = 0; at < text.size(); at += 8) digests.push_back(get_fixed(text, at, 8));
+        for (std::size_t at = 0; at < raw.asked.size(); at += 8) digests.push_back(get_fixed(raw.asked, at, 8));
         asked = std::make_shared<const std::vector<std::uint64_t>>(std::move(digests));
     }
-    out.asked = asked;
-    out.held = in.number(all_of(asked->size()));
-    return out;
+    record.answers = {asked, raw.held};
+    return record;
 }
 
-/// Appends the records of a body, `at` counted from the block's base. False when the body does not hold them.
-bool decode(const Header& header, std::string_view body, std::vector<Record>& out) {
+/// Says of which records a sample consists: one of each `every` in a row, any of them.
+class Sampler {
+public:
+    explicit Sampler(std::size_t every) : every_(every) {}
+    bool wants() {
+        if (every_ <= 1) return true;
+        if (left_ == 0) {
+            left_ = every_;
+            chosen_ = 1 + dice_.below(every_);
+        }
+        return left_-- == chosen_;
+    }
+
+private:
+    std::size_t every_, left_ = 0, chosen_ = 0;
+    Random dice_{1};
+};
+
+/// Appends the wanted records of a body, `at` counted from the block's base. False when the body does not hold them.
+bool decode(const Header& header, std::string_view body, Sampler& sampler, std::vector<Record>& out) {
     Fields in{body};
     std::vector<std::string_view> seen;
     Asked asked;
@@ -141,28 +209,9 @@ bool decode(const Header& header, std::string_view body, std::vector<Record>& ou
         if (step > 2 * ten_years_ns || step < -2 * ten_years_ns) return false;
         at += step;
         if (at > ten_years_ns || at < -ten_years_ns) return false;
-        Record record;
-        record.at = Duration{at};
-        record.client_key = in.fixed(8);
-        record.host = in.string(seen);
-        record.path = in.string(seen);
-        record.method = in.string(seen);
-        record.endpoint = in.string(seen);
-        record.request_head_bytes = static_cast<std::uint32_t>(in.number(UINT32_MAX));
-        record.response_head_bytes = static_cast<std::uint32_t>(in.number(UINT32_MAX));
-        record.request_body_bytes = in.number();
-        record.response_body_bytes = in.number();
-        record.status = static_cast<std::uint16_t>(in.number(UINT16_MAX));
-        record.attempts = static_cast<std::uint8_t>(in.number(UINT8_MAX));
-        record.cause = static_cast<Cause>(in.number(cause_count - 1));
-        record.service = in.duration();
-        record.total = in.duration();
-        if (header.version >= 2) {
-            record.listener = in.string(seen);
-            record.answers = answers(in, seen, asked);
-        }
+        const Raw raw = take(in, header.version, seen, Duration{at});
         if (in.failed) return false;
-        out.push_back(std::move(record));
+        if (sampler.wants()) out.push_back(keep(raw, asked));
     }
     return in.rest.empty();
 }
@@ -234,7 +283,7 @@ bool BlockWriter::add(const Record& record) {
 std::string BlockWriter::finish(Timestamp next_base) {
     std::string block{magic};
     block += newest;
-    block.reserve(header_bytes + body_.size());
+    block.reserve(block_head_bytes + body_.size());
     put_fixed(block, static_cast<std::uint64_t>(base_.ns), 8);
     put_fixed(block, body_.size(), 4);
     put_fixed(block, records_, 4);
@@ -249,20 +298,25 @@ std::string BlockWriter::finish(Timestamp next_base) {
     return block;
 }
 
-Result<Recording> read(std::string_view bytes) {
+std::optional<BlockHead> block_head(std::string_view bytes) { return header(bytes); }
+
+Result<Recording> read(std::string_view bytes, std::size_t every) {
     Recording out;
-    std::vector<std::pair<Timestamp, std::size_t>> blocks;  // base and number of records, in order of `out.records`
+    out.every = std::max<std::size_t>(every, 1);
+    Sampler sampler(out.every);
+    std::vector<std::pair<Timestamp, std::size_t>>
+        blocks;  // base and number of records kept, in order of `out.records`
     bool inside_damage = false;
     for (std::size_t at = 0; at < bytes.size();) {
         const auto rest = bytes.substr(at);
         const auto found = header(rest);
         const std::size_t before = out.records.size();
-        if (found && rest.size() - header_bytes >= found->body) {
-            const auto body = rest.substr(header_bytes, found->body);
-            if (keyed_hash(body, checksum_key) == found->checksum && decode(*found, body, out.records)) {
-                blocks.emplace_back(found->base, found->records);
+        if (found && rest.size() - block_head_bytes >= found->body) {
+            const auto body = rest.substr(block_head_bytes, found->body);
+            if (keyed_hash(body, checksum_key) == found->checksum && decode(*found, body, sampler, out.records)) {
+                blocks.emplace_back(found->base, out.records.size() - before);
                 inside_damage = false;
-                at += header_bytes + found->body;
+                at += block_head_bytes + found->body;
                 continue;
             }
             out.records.resize(before);
@@ -310,17 +364,34 @@ std::string write(const Recording& recording) {
     return out;
 }
 
-double peak_rate(const Recording& recording, Duration window) {
-    const auto& records = recording.records;
-    if (records.empty() || window <= Duration{0}) return 0;
-    const Duration span = records.back().at - records.front().at;
-    window = std::min<Duration>(window, std::max<Duration>(span, std::chrono::seconds(1)));
-    std::size_t most = 0;
-    for (std::size_t first = 0, last = 0; first < records.size(); ++first) {
-        while (last < records.size() && records[last].at - records[first].at < window) ++last;
-        most = std::max(most, last - first);
+namespace {
+
+/// `at(i)` and `weight(i)` of `n` things in order of time.
+template <class At, class Weight>
+double most_in(Duration window, std::size_t n, const At& at, const Weight& weight) {
+    if (n == 0 || window <= Duration{0}) return 0;
+    window = std::min<Duration>(window, std::max<Duration>(at(n - 1) - at(0), std::chrono::seconds(1)));
+    std::size_t most = 0, inside = 0;
+    for (std::size_t first = 0, last = 0; first < n; inside -= weight(first++)) {
+        while (last < n && at(last) - at(first) < window) inside += weight(last++);
+        most = std::max(most, inside);
     }
     return static_cast<double>(most) / seconds(window);
+}
+
+}  // namespace
+
+double peak_rate(const Recording& recording, Duration window) {
+    const auto& records = recording.records;
+    return most_in(
+        window, records.size(), [&](std::size_t i) { return records[i].at; },
+        [&](std::size_t) { return recording.every; });
+}
+
+double peak_rate(std::span<const BlockHead> blocks, Duration window) {
+    return most_in(
+        window, blocks.size(), [&](std::size_t i) { return blocks[i].base - blocks[0].base; },
+        [&](std::size_t i) { return blocks[i].records; });
 }
 
 }  // namespace plimsoll::recording

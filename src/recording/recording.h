@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,23 +94,39 @@ private:
     std::string asked_text_;                                                         ///< the same as bytes
 };
 
-/// A whole recording in memory, in order of time.
+/// What the head of a block says.
+struct BlockHead {
+    Timestamp base;           ///< wall clock; its records are near it
+    std::size_t records = 0;  ///< at most max_block_records
+    std::size_t body = 0;     ///< bytes between this head and the next
+};
+inline constexpr std::size_t block_head_bytes = 40;
+/// The head that these bytes begin with; nullopt when there is none, or a damaged one.
+[[nodiscard]] std::optional<BlockHead> block_head(std::string_view bytes);
+
+/// A recording in memory, in order of time: all of it, or a sample.
 struct Recording {
     Timestamp start;
     std::vector<Record> records;
+    std::size_t every = 1;  ///< one record stands for so many requests
     std::size_t damaged_blocks = 0;
     [[nodiscard]] Duration span() const { return records.empty() ? Duration{} : records.back().at; }
 };
 /// Reads the blocks of one or more files laid end to end, of any version and in any order of time. Damaged blocks are
 /// counted and skipped. No bytes are an empty recording. Errors: invalid when there are bytes and not one intact block
 /// among them.
-[[nodiscard]] Result<Recording> read(std::string_view bytes);
+/// With `every` > 1, one record of each `every` is kept, by dice, so that a pattern in the traffic is not taken for the
+/// traffic. The others cost a tenth of one that is kept.
+[[nodiscard]] Result<Recording> read(std::string_view bytes, std::size_t every = 1);
 /// Blocks of at most 4,096 records. Records must be in order of time, `at` >= 0; `read` gives the same back.
 [[nodiscard]] std::string write(const Recording& recording);
 
 /// Highest mean request rate over any window of this length, requests/s. 0 when empty. The window is shortened to the
 /// recording's own span (but not below a second), so that a short recording does not look idle.
 [[nodiscard]] double peak_rate(const Recording& recording, Duration window = std::chrono::seconds(10));
+/// The same from the heads of blocks, in order of time, as if all requests of a block came at its base: for blocks
+/// that are much shorter than the window.
+[[nodiscard]] double peak_rate(std::span<const BlockHead> blocks, Duration window = std::chrono::seconds(10));
 
 /// What came of an import.
 struct Imported {

@@ -31,6 +31,8 @@ void try_bytes(std::string_view bytes) {
     const auto second = read(write(*first));
     if (!second || second->records != first->records || second->start != first->start) std::abort();
     static_cast<void>(peak_rate(*first));
+    const auto sample = read(bytes, 3);
+    if (!sample || sample->records.size() > first->records.size()) std::abort();
 }
 
 }  // namespace

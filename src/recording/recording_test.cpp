@@ -261,6 +261,27 @@ RC_GTEST_PROP(Recording, cut_anywhere_the_whole_blocks_before_are_read, (std::ui
     RC_ASSERT(back->damaged_blocks == 1u);
 }
 
+RC_GTEST_PROP(Recording, a_sample_is_one_record_of_each_so_many_in_a_row, (std::uint64_t seed)) {
+    Random random(seed);
+    const auto n = 1 + random.below(300), every = 2 + random.below(9);
+    const std::string bytes = write(some_recording(seed, static_cast<std::size_t>(n)));
+    const auto whole = read(bytes), sample = read(bytes, static_cast<std::size_t>(every));
+    RC_ASSERT(sample.has_value());
+    RC_ASSERT(sample->every == every);
+    RC_ASSERT(sample->damaged_blocks == 0u);
+    std::size_t found = 0;  // in the same order, by wall clock
+    for (const Record& record : sample->records) {
+        const auto same = [&](Record other) {
+            other.at = whole->start + other.at - sample->start;
+            return other == record;
+        };
+        while (found < whole->records.size() && !same(whole->records[found])) ++found;
+        RC_ASSERT(found < whole->records.size());
+    }
+    RC_ASSERT(sample->records.size() >= n / every);
+    RC_ASSERT(sample->records.size() <= (n + every - 1) / every);
+}
+
 TEST(PeakRate, is_the_busiest_window) {
     Recording recording;
     EXPECT_EQ(peak_rate(recording), 0);
@@ -277,6 +298,17 @@ TEST(PeakRate, a_short_recording_is_not_diluted) {
     EXPECT_DOUBLE_EQ(peak_rate(recording, seconds(10)), 100);
     recording.records.resize(1);
     EXPECT_DOUBLE_EQ(peak_rate(recording), 1);
+}
+
+TEST(PeakRate, from_heads_counts_what_they_promise) {
+    std::vector<BlockHead> blocks;
+    EXPECT_EQ(peak_rate(blocks), 0);
+    for (int i = 0; i < 60; ++i) {
+        const std::size_t records = i >= 30 && i < 40 ? 500 : 100;
+        blocks.push_back({Timestamp{(1000 + i) * 1'000'000'000LL}, records});
+    }
+    EXPECT_DOUBLE_EQ(peak_rate(blocks), 500);
+    EXPECT_DOUBLE_EQ(peak_rate(blocks, seconds(20)), 300);
 }
 
 }  // namespace

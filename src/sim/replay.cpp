@@ -268,14 +268,12 @@ std::string pool_names(const snapshot::Snapshot& in, const snapshot::Route* rout
 }
 
 /// Which route and pool each recorded request would take, before and after.
-void fill_routes(check::Forecast& forecast, const Replay& replay, const recording::Recording& recording,
-                 const ReplayOptions& options) {
-    const std::size_t stride = recording.records.size() / std::max<std::size_t>(options.most_records, 1) + 1;
-    std::uint64_t seen = 0, route = 0, pool = 0, lost = 0, gained = 0;
+void fill_routes(check::Forecast& forecast, const Replay& replay, const recording::Recording& recording) {
+    const std::size_t seen = recording.records.size();
+    std::uint64_t route = 0, pool = 0, lost = 0, gained = 0;
     std::map<std::pair<std::string, std::string>, std::pair<check::Moved, std::uint64_t>> ways;
     check::UnjudgedCount unjudged;
-    for (std::size_t i = 0; i < recording.records.size(); i += stride, ++seen) {
-        const recording::Record& record = recording.records[i];
+    for (const recording::Record& record : recording.records) {
         const check::Way was = replay.way_before(record), is = replay.way_after(record);
         unjudged.add(was, is, 1);
         const snapshot::Route* old_route = was.route;
@@ -392,7 +390,7 @@ check::Forecast replay(const recording::Recording& recording, const config::Conf
     forecast.peak_rate = replay.peak();
     static_cast<check::LoadForecast&>(forecast) = load(replay, options.out, options);
     if (!forecast.has_data()) return forecast;
-    fill_routes(forecast, replay, recording, options);
+    fill_routes(forecast, replay, recording);
     forecast.down = check::down_in(options.out, before, after);
     if (!forecast.down.empty()) forecast.recovered = load(replay, {}, options);
     return forecast;

@@ -17,7 +17,6 @@ struct ReplayOptions {
     std::uint64_t seed = 1;
     Duration longest = std::chrono::seconds(60);  ///< of virtual time, a case
     std::size_t most_requests = 20'000;           ///< a case; keeps a replay with all its cases well below a second
-    std::size_t most_records = 200'000;           ///< looked at for route and pool changes; beyond: every k-th
     Duration service = std::chrono::milliseconds(40);         ///< mean time of work where none was recorded
     double sigma = 0.5;                                       ///< of the log-normal, there
     Duration slow_at_least = std::chrono::milliseconds(300);  ///< slow = above this and above twice today's p99

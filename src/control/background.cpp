@@ -1,10 +1,18 @@
 #include "control/background.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <utility>
 
 namespace plimsoll::control {
+
+namespace {
+
+/// Nice value of the thread: a replay takes what workers leave, and a quarter of a processor if they leave nothing.
+constexpr int niceness = 5;
+
+}  // namespace
 
 Background::Background(net::Network& home) : home_(home), thread_([this] { serve(); }) {}
 
@@ -33,6 +41,7 @@ std::size_t Background::waiting() const {
 
 void Background::serve() {
     pthread_setname_np(pthread_self(), "plimsoll-replay");
+    (void)::setpriority(PRIO_PROCESS, 0, niceness);  // of this thread, by Linux's reading; without it replays go on too
     std::unique_lock lock(mutex_);
     while (true) {
         ready_.wait(lock, [this] { return stopping_ || !work_.empty(); });

@@ -60,8 +60,8 @@ const std::vector<std::string>& recorded() {
                 recording::Record& record = one.record;
                 record.client_key = random.below(100'000);
                 record.host = "www.example.com";
-                record.path =
-                    "/service-" + std::to_string(random.below(40)) + "/items/" + std::to_string(random.below(5000));
+                record.path = "/service-" + std::to_string(random.below(40)) + "/items/" +
+                              std::to_string(random.below(random.chance(0.9) ? 25 : 5000));
                 record.method = "GET";
                 record.endpoint = "b" + std::to_string(random.below(12));
                 record.request_head_bytes = 300;

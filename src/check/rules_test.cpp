@@ -668,6 +668,22 @@ TEST(Opened, SaysWhatWasAskedAndHowMuchOfTheTraffic) {
     EXPECT_TRUE(f->remedy.contains("keep `auth`")) << f->remedy;
 }
 
+TEST(TooQuiet, SaysWhatAStepWouldTake) {
+    const config::Document after = document(changed(b10(), [](Config& c) { c.guard.max_step = 2h; }));
+    LiveState quiet = live();
+    quiet.traffic.span = 10min;
+    quiet.traffic.requests = 1200;  // 2/s; the guard in force has 10 minutes a step
+    const Findings found = check_change(b10(), after, quiet);
+    const Finding* f = find(found, "P423-too-quiet");
+    ASSERT_NE(f, nullptr) << all_text(found);
+    EXPECT_EQ(f->severity, Severity::warning);
+    EXPECT_TRUE(f->message.contains("2 requests/s: within max_step 10m a step sees 1200")) << f->message;
+    EXPECT_TRUE(f->message.contains("takes 5991")) << f->message;
+    EXPECT_TRUE(f->remedy.contains("49m56s")) << f->remedy;
+    quiet.traffic.requests = 6600;  // 11/s
+    EXPECT_EQ(find(check_change(b10(), after, quiet), "P423-too-quiet"), nullptr);
+}
+
 TEST(Project, RoutesThatAnswerThemselvesAskNobody) {
     const Config after = changed(b10(), [](Config& c) {
         c.routes[0].pool.clear();

@@ -1,4 +1,4 @@
-// Rules on a change of routes, timeouts, retries, health checks and limits.
+// Rules on a change of routes, timeouts, retries, health checks and limits, and on what its guard can show.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "check/routes.h"
 #include "check/rules.h"
+#include "judge/verdict.h"
 #include "snapshot/snapshot.h"
 
 namespace plimsoll::check {
@@ -314,6 +315,29 @@ void connections_fill(const Change& change, Findings& findings) {
     }
 }
 
+// ---- the guard -----------------------------------------------------------------------------------------------------
+
+/// P423: with so few requests no step can show that its candidate is harmless, and each change would be undone.
+void too_quiet(const Change& change, Findings& findings) {
+    const Traffic& traffic = change.live.traffic;
+    const config::Guard& guard = change.before.guard;  // of the config in force: it guards this change
+    if (traffic.span < 60s || traffic.requests < 2) return;
+    const double rate = static_cast<double>(traffic.requests) / seconds(traffic.span);
+    double needed = guard.shadow_decisions;
+    for (const double share : guard.steps)
+        if (share < 1) needed = std::max(needed, judge::least_requests(guard.harm_budget, Share{share}));
+    if (needed <= rate * seconds(guard.max_step)) return;
+    report(
+        findings, change.after, Severity::warning, "P423-too-quiet", "guard.max_step",
+        fmt::format("the recording has {:.3g} requests/s: within max_step {} a step sees {:.0f}, and to show that a "
+                    "candidate is harmless takes {:.0f} even if nothing fails; the change is likely to be undone for "
+                    "want of evidence",
+                    rate, text(guard.max_step), rate * seconds(guard.max_step), needed),
+        fmt::format("a max_step above {}, or a larger harm_budget", text(from_seconds(std::ceil(needed / rate)))));
+}
+
+constexpr RuleSummary too_quiet_codes[] = {{"P423-too-quiet", "too few requests for a step to pass within max_step",
+                                            "a canary that nobody asks proves nothing"}};
 constexpr RuleSummary now_default_codes[] = {{"P403-now-default", "a deleted key whose default applies now",
                                               "AWS 74876-2: a removed setting fell back to a low default"}};
 constexpr RuleSummary at_start_only_codes[] = {
@@ -360,6 +384,7 @@ constexpr std::array table{
     ChangeRule{sizes_below_recorded_codes, sizes_below_recorded},
     ChangeRule{concurrency_below_need_codes, concurrency_below_need},
     ChangeRule{connections_fill_codes, connections_fill},
+    ChangeRule{too_quiet_codes, too_quiet},
 };
 
 }  // namespace

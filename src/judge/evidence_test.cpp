@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "judge/verdict.h"
 
 namespace plimsoll::judge {
 namespace {
@@ -405,6 +406,8 @@ TEST(NonInferiority, ASiteWithoutErrorsPassesAfterAboutLn20OverFloor) {
         }
         EXPECT_LE(static_cast<double>(n), 1.3 * std::log(20.0) / floor);
         EXPECT_GE(static_cast<double>(n), 0.9 * std::log(20.0) / floor);
+        EXPECT_NEAR(static_cast<double>(n) / share, least_requests(0.0005, Share{share}),
+                    0.3 * static_cast<double>(n) / share);
     }
 }
 

@@ -77,6 +77,10 @@ bool differs(std::span<const EndpointFacts> a, std::span<const EndpointFacts> b)
 
 }  // namespace
 
+double least_requests(double harm_budget, Share share) {
+    return pass_at / error_floor(harm_budget, share) / std::max(share.value, 1e-6);
+}
+
 std::string_view name(Decision decision) {
     switch (decision) {
         case Decision::hold: return "hold";

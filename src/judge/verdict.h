@@ -55,6 +55,10 @@ struct TrialSettings {
     Duration overload = std::chrono::seconds(1);  ///< observed utilisation above 1 for this long is a fail
 };
 
+/// Requests of both arms that a step needs to pass, when none of them goes bad: the candidate's part of them must rule
+/// out error_floor() at one chance in twenty. At the default harm budget 6,000 up to a share of 25 %.
+[[nodiscard]] double least_requests(double harm_budget, Share share);
+
 /// Counts of the current step, for stage lines and records.
 struct StepCounts {
     std::array<std::uint64_t, 2> requests{}, failed{};  ///< by Arm

@@ -10,6 +10,13 @@
 
 #pragma clang diagnostic ignored "-Wmissing-designated-field-initializers"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PLIMSOLL_COUNTS_ALLOCATIONS 0  // its runtime brings operators of its own, which cannot be replaced
+#endif
+#endif
+#ifndef PLIMSOLL_COUNTS_ALLOCATIONS
+#define PLIMSOLL_COUNTS_ALLOCATIONS 1
 namespace {
 thread_local std::size_t allocations = 0;
 }
@@ -21,6 +28,7 @@ void* operator new(std::size_t size) {
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
 
 namespace plimsoll::snapshot {
 namespace {
@@ -369,6 +377,7 @@ TEST(Tcp, FirstInFileOrderByServerName) {
 
 // ---- cost ----------------------------------------------------------------------------------------------------------
 
+#if PLIMSOLL_COUNTS_ALLOCATIONS
 TEST(Match, AllocatesNothing) {
     Site s;
     s.config.pools = {pool("web", 1)};
@@ -407,6 +416,7 @@ TEST(Match, AllocatesNothing) {
     s.config.routes.push_back(s.config.routes.front());
     EXPECT_GT(allocations, 0u) << "the counter works";
 }
+#endif
 
 }  // namespace
 }  // namespace plimsoll::snapshot

@@ -238,9 +238,10 @@ bool hold_back(EndpointState& state, std::uint16_t status, Duration asked_for, c
 /// How an endpoint that comes up begins.
 enum class Entry : std::uint8_t {
     slowly,   ///< through slow start, if the pool has one
-    at_once,  ///< known to be warm: the first check after the process started
+    at_once,  ///< known to be warm: up at the first look after our own start, so it has served all along
 };
-/// Takes over what active checks say. Coming up from unknown or down starts the slow-start clock. An ejection is not
+/// Takes over what active checks say. Coming up from unknown or down starts the slow-start clock, unless it is known to
+/// be warm; who is out by an ejection or a pause comes back through slow start all the same. An ejection is not
 /// lifted: it ends by its own time, so a green check cannot bring an outlier back early.
 void set_health(EndpointState& state, Health health, Instant now, Entry entry = Entry::slowly);
 

@@ -116,7 +116,8 @@ bool hold_back(EndpointState& state, std::uint16_t status, Duration asked_for, c
 
 void set_health(EndpointState& state, Health health, Instant now, Entry entry) {
     if (health == Health::up && state.health != Health::up) {
-        state.up_since = entry == Entry::slowly ? std::max(now, state.up_since) : Instant{INT64_MIN};
+        const bool out = state.up_since > now;  // until then, by an ejection or a pause
+        state.up_since = entry == Entry::slowly || out ? std::max(now, state.up_since) : Instant{INT64_MIN};
     }
     state.health = health;
 }

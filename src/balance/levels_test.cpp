@@ -242,6 +242,37 @@ TEST(SlowStart, GrowsFromATenthWithEveryPolicy) {
     }
 }
 
+TEST(SlowStart, WhoWasDownRightAfterTheStartComesBackSlowly) {
+    for (const Policy& policy : all_policies()) {
+        TestPool pool(policy, std::vector<double>(10, 1.0));
+        pool.pool.slow_start = 30s;
+        for (auto& state : pool.states) {
+            state.health = Health::unknown;
+            set_health(state, Health::up, pool.now, Entry::at_once);
+        }
+        set_health(pool.states[4], Health::down, pool.now + 1s);
+        pool.now = pool.now + 2s;
+        set_health(pool.states[4], Health::up, pool.now);
+        const auto part = [&] {
+            const auto counts = is_keyed(policy) ? pool.keyed_picks(20'000) : pool.picks(20'000);
+            return counts[4] / (20'000 - counts[4] + 0.0) * 9;
+        };
+        const double slack = std::holds_alternative<RingHash>(policy) ? 0.25 : 0.1;
+        EXPECT_NEAR(part(), 0.1, 0.05) << policy.index();
+        pool.now = pool.now + 15s;
+        EXPECT_NEAR(part(), 0.5, slack) << policy.index();
+    }
+}
+
+TEST(SlowStart, AFirstLookDoesNotEndAnEjectionsReturn) {
+    TestPool pool(LeastRequest{}, {1});
+    pool.pool.slow_start = 30s;
+    EndpointState out;  // by requests, before its check had an answer
+    out.ejected_until = out.up_since = pool.now + 10s;
+    set_health(out, Health::up, pool.now, Entry::at_once);
+    EXPECT_NEAR(weight_factor(pool.pool, out, pool.now + 25s), 0.5, 0.01);
+}
+
 TEST(SlowStart, ProcessStartDoesNotLimp) {
     for (const Policy& policy : all_policies()) {
         TestPool pool(policy, std::vector<double>(4, 1.0));

@@ -78,19 +78,19 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
     control->remember_peak();
 
     Control* self = control.get();
-    control->prober_ = std::make_unique<Prober>(network, keyed_hash(std::uint64_t{3}, set.seed),
-                                                [self](EndpointId id, balance::Health health, const std::string& why) {
-                                                    const std::string_view name =
-                                                        self->site_.identities.endpoint_name(id);
-                                                    if (health == balance::Health::down) {
-                                                        self->site_.down.insert(id);
-                                                        spdlog::warn("endpoint {} is down: {}", name, why);
-                                                    } else {
-                                                        self->site_.down.erase(id);
-                                                        spdlog::info("endpoint {} is up: {}", name, why);
-                                                    }
-                                                    self->fleet_->set_health(id, health);
-                                                });
+    control->prober_ = std::make_unique<Prober>(
+        network, keyed_hash(std::uint64_t{3}, set.seed),
+        [self](EndpointId id, balance::Health health, balance::Entry entry, const std::string& why) {
+            const std::string_view name = self->site_.identities.endpoint_name(id);
+            if (health == balance::Health::down) {
+                self->site_.down.insert(id);
+                spdlog::warn("endpoint {} is down: {}", name, why);
+            } else {
+                self->site_.down.erase(id);
+                spdlog::info("endpoint {} is up: {}", name, why);
+            }
+            self->fleet_->set_health(id, health, entry);
+        });
     control->prober_->set_tls([self](const snapshot::Snapshot& snapshot, const snapshot::Pool& pool) {
         std::vector<std::string> told_at_install;
         for (const auto& each : {self->site_.active, self->site_.candidate}) {
@@ -204,6 +204,7 @@ void Control::when_serving(std::function<void(const std::vector<std::string>&)> 
             members_->installed();
             prober_->watch({site_.active.get()});
         }
+        prober_->started();
         serving_ = true;
         fleet_->install({site_.active, nullptr, {}, false, 0, never},
                         [this, done](const Fleet::Installed& installed) { done(what_stops(installed)); });

@@ -128,8 +128,9 @@ async::Task<void> Discovery::ask_name(std::shared_ptr<Watched> watched) {
 async::Task<void> Discovery::read_file(std::shared_ptr<Watched> watched) {
     discovery::EndpointFile file(watched->source.second.file);
     while (watched->wanted) {
-        if (const auto answer = file.look(!watched->membership.doubted.empty())) took(*watched, *answer);
-        co_await network_.sleep_until(network_.now() + discovery::shortest_pause);
+        if (const auto answer = file.look(network_.wall(), !watched->membership.doubted.empty()))
+            took(*watched, *answer);
+        co_await network_.sleep_until(network_.now() + discovery::look_every);
     }
 }
 

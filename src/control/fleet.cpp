@@ -106,9 +106,10 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
         });
 }
 
-void Fleet::set_health(EndpointId endpoint, balance::Health health) {
+void Fleet::set_health(EndpointId endpoint, balance::Health health, balance::Entry entry) {
     for (const auto& member : members_)
-        member->loop->post([&worker = *member->worker, endpoint, health] { worker.set_health(endpoint, health); });
+        member->loop->post(
+            [&worker = *member->worker, endpoint, health, entry] { worker.set_health(endpoint, health, entry); });
 }
 
 void Fleet::collect(std::function<void(Collected)> done) {

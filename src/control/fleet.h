@@ -66,7 +66,7 @@ public:
     [[nodiscard]] Instant unacknowledged_since() const {
         return unacknowledged_.empty() ? never : *unacknowledged_.begin();
     }
-    void set_health(EndpointId endpoint, balance::Health health);
+    void set_health(EndpointId endpoint, balance::Health health, balance::Entry entry);
     /// Moves out what workers counted and recorded since the last time.
     void collect(std::function<void(Collected)> done);
     /// When a request was last started on this revision, over all workers; and how many still run on it.

@@ -1,9 +1,10 @@
 // A whole control loop with its workers, a name server and real sockets: servers that come and go by DNS, a name server
-// that fails, a check that would take everybody down.
+// that fails, a check that would take everybody down, and what is known from before a restart.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "control/control.h"
@@ -69,10 +70,33 @@ protected:
             "recovery_window: 300ms, steps: [50%, 100%], hold_back: 20%, harm_budget: 20%}}\n",
             front_.text(), check, port_, names_->address());
     }
+    /// A journal as a process leaves it that served `text` and had found `host`.
+    [[nodiscard]] std::unique_ptr<store::Journal> left_behind(const std::string& text, const std::string& source,
+                                                              const std::string& host) const {
+        const Timestamp at = loop_->wall();
+        config::Endpoint member;
+        member.address = {host, port_};
+        member.name = config::text(member.address);
+        auto journal = store::memory_journal();
+        static_cast<void>(
+            journal->append_all({revision_entry({RevisionNumber{1},
+                                                 {},
+                                                 config::digest(config::parse(text, "first.yaml").document->config),
+                                                 text,
+                                                 "first.yaml",
+                                                 {},
+                                                 at}),
+                                 active_entry(RevisionNumber{1}, "first start", at),
+                                 membership_entry({"web", source, 0, 1, {member}, {}, {}, at})}));
+        return journal;
+    }
     void start() {
         config::Parsed parsed = config::parse(config(), "first.yaml");
         ASSERT_TRUE(parsed.document) << (parsed.findings.empty() ? "" : text(parsed.findings.front()));
-        auto started = Control::start(*loop_, store::memory_journal(), std::move(*parsed.document),
+        start(store::memory_journal(), std::move(*parsed.document));
+    }
+    void start(std::unique_ptr<store::Journal> journal, std::optional<config::Document> first) {
+        auto started = Control::start(*loop_, std::move(journal), std::move(first),
                                       {.state = state_, .workers = 1, .seed = 7, .version = "test"});
         ASSERT_TRUE(started) << started.error().detail;
         control_ = std::move(*started);
@@ -174,6 +198,71 @@ TEST_F(FoundSite, AChangeWhoseSourceFindsNobodyIsRejected) {
     const Json ended = Json::parse((*feed)->lines().back());
     EXPECT_EQ(ended["ending"], "rejected") << ended.dump(2);
     EXPECT_NE(ended["summary"].get<std::string>().find("NXDOMAIN"), std::string::npos) << ended["summary"];
+}
+
+/// What is known from before a restart, and a file that says something else.
+class FoundSiteAgain : public FoundSite {
+protected:
+    void SetUp() override {
+        FoundSite::SetUp();
+        std::filesystem::create_directories(state_);
+        file_ = state_ + "/found.yaml";
+        text_ = fmt::format(
+            "listeners: {{web: {{address: '{}'}}}}\nroutes:\n  - {{name: all, pool: web}}\npools:\n  web:\n"
+            "    discovery: {{type: file, file: {}}}\n",
+            front_.text(), file_);
+    }
+    void write(const std::string& host, Duration age) const {
+        std::ofstream(file_) << fmt::format("- address: {}:{}\n", host, port_);
+        const auto written = std::filesystem::file_time_type::clock::now() - age;
+        std::filesystem::last_write_time(file_, written);
+    }
+    void start_again() { start(left_behind(text_, "file " + file_, "127.0.0.1"), {}); }
+    [[nodiscard]] std::vector<std::string> serving() const {
+        std::vector<std::string> hosts;
+        for (const auto& endpoint : control_->site().active->pools[0].endpoints) hosts.push_back(endpoint.address.host);
+        return hosts;
+    }
+
+    std::string file_, text_;
+};
+
+TEST_F(FoundSiteAgain, WhoseFileNoLongerNamesHimServesNobody) {  // ray#66157: a stale list came back
+    write("127.0.0.2", 10s);
+    start_again();
+    EXPECT_EQ(serving(), (std::vector<std::string>{"127.0.0.2"}));
+    send();
+    EXPECT_GT(asked_["127.0.0.2"], 0u);
+    EXPECT_EQ(asked_["127.0.0.1"], 0u);
+    EXPECT_EQ(bad_, 0u);
+}
+
+TEST_F(FoundSiteAgain, AFileThatMayBeBeingWrittenTakesNobodyAway) {
+    write("127.0.0.2", 0s);
+    start_again();
+    EXPECT_EQ(serving(), (std::vector<std::string>{"127.0.0.1", "127.0.0.2"}));
+    ASSERT_TRUE(wait([&] { return serving().size() == 1; }));  // it has stood still
+    EXPECT_EQ(serving(), (std::vector<std::string>{"127.0.0.2"}));
+}
+
+TEST_F(FoundSiteAgain, AFileThatCannotBeReadLeavesWhoIsKnown) {
+    start_again();
+    EXPECT_EQ(serving(), (std::vector<std::string>{"127.0.0.1"}));
+    const std::vector<SourceFigures> figures = control_->gauges().sources;
+    ASSERT_EQ(figures.size(), 1u);
+    EXPECT_EQ(figures[0].failures, 1u);
+    EXPECT_NE(figures[0].standing.find("No such file"), std::string::npos) << figures[0].standing;
+    send();
+    EXPECT_EQ(bad_, 0u);
+}
+
+TEST_F(FoundSite, ANameServerThatIsDownDoesNotKeepFromServingWhoIsKnown) {
+    names_->script = [](const NameServer::Asked&) { return Reply{.silent = true}; };
+    const std::string text = config();
+    start(left_behind(text, fmt::format("dns web.test:{}", port_), "127.0.0.1"), {});
+    EXPECT_EQ(control_->gauges().sources.at(0).failures, 0u) << "it did not wait for an answer";
+    send();
+    EXPECT_EQ(bad_, 0u);
 }
 
 }  // namespace

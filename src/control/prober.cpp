@@ -10,6 +10,7 @@ namespace plimsoll::control {
 
 namespace {
 
+using balance::Entry;
 using balance::Health;
 
 /// How often we look whether we are late: half of what counts.
@@ -60,6 +61,7 @@ std::shared_ptr<Prober::Target> Prober::live(Target wanted) {
     if (known != targets_.end() && known->second->check == wanted.check && known->second->way == wanted.way)
         return known->second;
     const Health before = health(wanted.id);
+    wanted.was_there = known != targets_.end() ? known->second->was_there : !started_;
     if (known != targets_.end()) {
         wanted.state = known->second->state;
         wanted.state.streak = 0;
@@ -74,7 +76,7 @@ std::shared_ptr<Prober::Target> Prober::live(Target wanted) {
     }
     auto target = std::make_shared<Target>(std::move(wanted));
     if (target->state.health != before && target->state.health != Health::unknown)
-        changed_(target->id, target->state.health, "by the new check: " + target->why);
+        changed_(target->id, target->state.health, Entry::slowly, "by the new check: " + target->why);
     return target;
 }
 
@@ -116,7 +118,8 @@ void Prober::watch(const std::vector<const snapshot::Snapshot*>& snapshots) {
         }
     }
     for (const auto& [id, health_now] : unchecked)
-        if (!unchecked_.contains(id) && health(id) != Health::up) changed_(id, health_now, "not checked");
+        if (!unchecked_.contains(id) && health(id) != Health::up)
+            changed_(id, health_now, started_ ? Entry::slowly : Entry::at_once, "not checked");
     const Targets before = std::exchange(targets_, std::move(wanted));
     const Targets trials_before = std::exchange(trials_, std::move(on_trial));
     unchecked_ = std::move(unchecked);
@@ -208,8 +211,10 @@ void Prober::settle(Target& target, const ProbeResult& result, Instant started) 
     }
     target.why = result.why;
     const bool good = result.kind == ProbeResult::Kind::good;
+    const bool first = target.state.health == Health::unknown;
     if (balance::probe_result(target.state, good, target.check.rise, target.check.fall) && !target.trial)
-        changed_(target.id, target.state.health, result.why);
+        changed_(target.id, target.state.health, first && good && target.was_there ? Entry::at_once : Entry::slowly,
+                 result.why);
 }
 
 void Prober::say_starved(const std::string& why) {

@@ -60,10 +60,11 @@ struct ProbeFigures {
 
 class Prober {
 public:
-    using Changed = std::function<void(EndpointId, balance::Health, const std::string& why)>;
+    using Changed = std::function<void(EndpointId, balance::Health, balance::Entry, const std::string& why)>;
     using TlsOf =
         std::function<std::shared_ptr<const tls::ClientContext>(const snapshot::Snapshot&, const snapshot::Pool&)>;
-    /// `changed` is called with every change of an endpoint's health, and `why` for people.
+    /// `changed` is called with every change of an endpoint's health, how it enters if it comes up, and `why` for
+    /// people.
     Prober(net::Network& network, std::uint64_t seed, Changed changed);
     Prober(const Prober&) = delete;
     Prober& operator=(const Prober&) = delete;
@@ -74,6 +75,10 @@ public:
     /// Checks the endpoints of these snapshots from now on, and no others; the first (active) revision that has an
     /// endpoint says how. An endpoint that stays keeps its state. Null snapshots are left out.
     void watch(const std::vector<const snapshot::Snapshot*>& snapshots);
+
+    /// Who is watched by now was there when we came: up at its first look, it has served all along and is warm. Who
+    /// comes later, or is seen down once, comes up slowly.
+    void started() { started_ = true; }
 
     [[nodiscard]] balance::Health health(EndpointId id) const;
     /// Endpoints whose checks run.
@@ -91,6 +96,7 @@ private:
         std::string why{};  ///< of the last result that counted
         bool trial = false;
         bool wanted = true;
+        bool was_there = false;  ///< since before started()
     };
     using Targets = std::map<EndpointId, std::shared_ptr<Target>>;
     struct TrialPool {
@@ -119,6 +125,7 @@ private:
     ProbeFigures figures_;
     Instant starved_at_{INT64_MIN / 2};
     bool said_starved_ = false;
+    bool started_ = false;
     net::Parking turns_;
     async::Scope scope_;  ///< last: its tasks use all of the above
 };

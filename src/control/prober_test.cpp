@@ -62,6 +62,7 @@ struct World {
     std::vector<http::Request> seen;
     std::unique_ptr<http::Server> server;
     std::vector<std::pair<std::string, Health>> changes;
+    std::vector<balance::Entry> entries;  ///< of each of them
     std::unique_ptr<Prober> prober;
     std::uint64_t revision = 0;
 
@@ -77,9 +78,11 @@ struct World {
             endpoint.address = {fmt::format("10.{}.{}.1", i / 250, i % 250), 80};
             endpoint.name = fmt::format("s{}", i);
         }
-        prober = std::make_unique<Prober>(network, 7, [this](EndpointId id, Health health, const std::string&) {
-            changes.emplace_back(identities.endpoint_name(id), health);
-        });
+        prober = std::make_unique<Prober>(
+            network, 7, [this](EndpointId id, Health health, balance::Entry entry, const std::string&) {
+                changes.emplace_back(identities.endpoint_name(id), health);
+                entries.push_back(entry);
+            });
     }
     ~World() {
         prober.reset();
@@ -118,6 +121,52 @@ TEST(Prober, FallsAndRisesByCounts) {
     world.network.advance(3s);
     EXPECT_EQ(world.health(0), Health::up);
     EXPECT_EQ(world.changes.size(), 3u);
+}
+
+TEST(Prober, WhoIsUpAtTheFirstLookAfterTheStartIsWarmAndNobodyElse) {
+    using balance::Entry;
+    World world(3);
+    world.listen(0);  // nobody listens for the second yet; the third comes later
+    config::Endpoint third = world.config.pools[0].endpoints[2];
+    world.config.pools[0].endpoints.pop_back();
+    const auto first = world.compile();
+    world.prober->watch({first.get()});
+    world.prober->started();
+    world.network.advance(100ms);
+    ASSERT_EQ(world.changes.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i)
+        EXPECT_EQ(world.entries[i], world.changes[i].second == Health::up ? Entry::at_once : Entry::slowly);
+    world.entries.clear();
+    world.listen(1);  // it was down at the first look
+    world.network.advance(3s);
+    EXPECT_EQ(world.health(1), Health::up);
+    world.config.pools[0].endpoints.push_back(third);
+    world.listen(2);
+    const auto second = world.compile();
+    world.prober->watch({second.get()});
+    world.network.advance(100ms);
+    EXPECT_EQ(world.health(2), Health::up);
+    world.status["/healthz"] = 500;
+    world.network.advance(4500ms);
+    world.status["/healthz"] = 200;
+    world.network.advance(4500ms);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(world.health(i), Health::up);
+    EXPECT_EQ(world.entries, std::vector<Entry>(2 + 2 * 3, Entry::slowly));
+}
+
+TEST(Prober, WhoIsNotCheckedIsWarmAtTheStartOnly) {
+    using balance::Entry;
+    World world(2);
+    world.config.pools[0].health.reset();
+    config::Endpoint second = world.config.pools[0].endpoints[1];
+    world.config.pools[0].endpoints.pop_back();
+    const auto before = world.compile();
+    world.prober->watch({before.get()});
+    world.prober->started();
+    world.config.pools[0].endpoints.push_back(second);
+    const auto after = world.compile();
+    world.prober->watch({after.get()});
+    EXPECT_EQ(world.entries, (std::vector{Entry::at_once, Entry::slowly}));
 }
 
 TEST(Prober, AsksForTheHostThatIsConfigured) {
@@ -316,8 +365,8 @@ protected:
         pool.health->fall = 1;
         pool.endpoints.emplace_back().address = {"127.0.0.1", listener->address().port()};
         server_->start(std::move(listener));
-        prober_ = std::make_unique<Prober>(*loop_, 7,
-                                           [this](EndpointId, Health health, const std::string&) { last_ = health; });
+        prober_ = std::make_unique<Prober>(
+            *loop_, 7, [this](EndpointId, Health health, balance::Entry, const std::string&) { last_ = health; });
         active_ = snapshot::compile(config_, RevisionNumber{1}, identities_, 1);
         prober_->watch({active_.get()});
         turn_until([this] { return last_ == Health::up; });

@@ -19,6 +19,8 @@ struct Answer {
     Duration ttl{};                           ///< how long it holds, as the source says; 0 = not said
     /// Only a part could be asked for (A answered, AAAA did not): it may add endpoints, but proves nobody gone.
     bool partial = false;
+    /// It has said so for as long as a second answer would take: who is missing is gone, however many they are.
+    bool settled = false;
 };
 
 }  // namespace plimsoll::discovery

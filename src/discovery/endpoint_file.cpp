@@ -58,7 +58,7 @@ Result<Answer> EndpointFile::read() const {
     return answer;
 }
 
-std::optional<Result<Answer>> EndpointFile::look(bool again) {
+std::optional<Result<Answer>> EndpointFile::look(Timestamp wall, bool again) {
     const bool first = !std::exchange(looked_, true);
     const Result<Stamp> now = stamp();
     if (!now) {
@@ -79,6 +79,8 @@ std::optional<Result<Answer>> EndpointFile::look(bool again) {
         return std::nullopt;
     }
     taken_ = *now;
+    // Written after that moment, it would be stamped so. One from the future (clocks differ) may still be written.
+    if (answer) answer->settled = first && wall - Timestamp{now->modified_ns} >= settled_after;
     return answer;
 }
 

@@ -2,17 +2,24 @@
 // Thread rule: one thread; look() reads the disk.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "discovery/answer.h"
 
 namespace plimsoll::discovery {
 
 /// Largest file that is read: max_found endpoints with all their keys have about 2 MiB.
 inline constexpr std::size_t max_file_bytes = 4u << 20;
+/// From one look() to the next.
+inline constexpr Duration look_every = std::chrono::seconds(1);
+/// A file that has been left alone for this long when it is first looked at says what it will say at a second look and
+/// a third: as long as it takes until a removal is believed that had to be confirmed.
+inline constexpr Duration settled_after = 2 * look_every;
 
 class EndpointFile {
 public:
@@ -21,9 +28,10 @@ public:
     /// What the file says, if there is something new to say; nullopt: nothing changed since the last look, or it is
     /// changing at this moment. A file that was written in place is believed when two looks in a row find the same
     /// (size, time, inode), so that a half-written one is not taken for a whole one; the first look of all believes at
-    /// once. `again` = say it even if it is old. Errors (side us): io (cannot be read), invalid (every finding, with
-    /// line), limit.
-    [[nodiscard]] std::optional<Result<Answer>> look(bool again = false);
+    /// once, and calls its answer settled if the file is older than settled_after by `wall`, the clock that files are
+    /// stamped with. `again` = say it even if it is old. Errors (side us): io (cannot be read), invalid (every finding,
+    /// with line), limit.
+    [[nodiscard]] std::optional<Result<Answer>> look(Timestamp wall, bool again = false);
 
 private:
     struct Stamp {

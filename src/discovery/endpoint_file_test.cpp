@@ -9,6 +9,11 @@
 namespace plimsoll::discovery {
 namespace {
 
+using namespace std::chrono_literals;
+
+/// Files of these tests are younger than settled_after by this clock, which stands.
+const Timestamp soon{std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count()};
+
 class EndpointFileTest : public ::testing::Test {
 protected:
     void SetUp() override {
@@ -27,7 +32,7 @@ protected:
 TEST_F(EndpointFileTest, YamlAndJsonSayTheSame) {
     write("- {address: 10.0.0.2:80, weight: 3, zone: west, labels: {version: v2}}\n- address: 10.0.0.1:80\n");
     EndpointFile file(path_);
-    const auto yaml = file.look();
+    const auto yaml = file.look(soon);
     ASSERT_TRUE(yaml && *yaml) << (*yaml).error().detail;
     ASSERT_EQ((*yaml)->endpoints.size(), 2u);
     EXPECT_EQ((*yaml)->endpoints[0].name, "10.0.0.1:80");
@@ -36,26 +41,26 @@ TEST_F(EndpointFileTest, YamlAndJsonSayTheSame) {
         "[{\"address\": \"10.0.0.1:80\"},\n {\"address\": \"10.0.0.2:80\", \"weight\": 3, \"zone\": \"west\",\n"
         "  \"labels\": {\"version\": \"v2\"}}]");
     EndpointFile json(path_);
-    EXPECT_EQ((*json.look())->endpoints, (*yaml)->endpoints);
+    EXPECT_EQ((*json.look(soon))->endpoints, (*yaml)->endpoints);
 }
 
 TEST_F(EndpointFileTest, NothingNewIsNotSaidTwice) {
     write("- address: 10.0.0.1:80\n");
     EndpointFile file(path_);
-    EXPECT_TRUE(file.look());
-    EXPECT_FALSE(file.look());
-    EXPECT_TRUE(file.look(true));
+    EXPECT_TRUE(file.look(soon));
+    EXPECT_FALSE(file.look(soon));
+    EXPECT_TRUE(file.look(soon, true));
 }
 
 TEST_F(EndpointFileTest, AFileThatIsBeingWrittenIsLeftAloneUntilItStandsStill) {
     write("- address: 10.0.0.1:80\n- address: 10.0.0.2:80\n- address: 10.0.0.3:80\n");
     EndpointFile file(path_);
-    EXPECT_TRUE(file.look());
+    EXPECT_TRUE(file.look(soon));
     write("- address: 10.0.0.1:80\n");  // the writer is not done
-    EXPECT_FALSE(file.look());
+    EXPECT_FALSE(file.look(soon));
     write("- address: 10.0.0.1:80\n- address: 10.0.0.2:80\n- address: 10.0.0.4:80\n");
-    EXPECT_FALSE(file.look());
-    const auto whole = file.look();
+    EXPECT_FALSE(file.look(soon));
+    const auto whole = file.look(soon);
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ((*whole)->endpoints.size(), 3u);
 }
@@ -63,7 +68,7 @@ TEST_F(EndpointFileTest, AFileThatIsBeingWrittenIsLeftAloneUntilItStandsStill) {
 TEST_F(EndpointFileTest, ABrokenFileIsAFindingWithItsLine) {
     write("- address: 10.0.0.1:80\n- adress: 10.0.0.2:80\n- {address: 10.0.0.1:80, weight: -1}\n");
     EndpointFile file(path_);
-    const auto broken = file.look();
+    const auto broken = file.look(soon);
     ASSERT_TRUE(broken);
     ASSERT_FALSE(*broken);
     EXPECT_EQ(broken->error().code, Code::invalid);
@@ -72,7 +77,7 @@ TEST_F(EndpointFileTest, ABrokenFileIsAFindingWithItsLine) {
     for (const char* text : {"", "endpoints: []", "[{\"address\": \"10.0", "- just text"}) {
         write(text);
         EndpointFile other(path_);
-        const auto answer = other.look();
+        const auto answer = other.look(soon);
         EXPECT_TRUE(answer && !*answer) << text;
     }
 }
@@ -80,20 +85,20 @@ TEST_F(EndpointFileTest, ABrokenFileIsAFindingWithItsLine) {
 TEST_F(EndpointFileTest, AnAddressTwiceIsAFinding) {
     write("- address: 10.0.0.1:80\n- address: 10.0.0.1:80\n");
     EndpointFile file(path_);
-    const auto answer = file.look();
+    const auto answer = file.look(soon);
     ASSERT_TRUE(answer && !*answer);
     EXPECT_NE(answer->error().detail.find("P202"), std::string::npos);
 }
 
 TEST_F(EndpointFileTest, AMissingFileIsSaidOnceAndItsReturnIsNews) {
     EndpointFile file(path_);
-    const auto missing = file.look();
+    const auto missing = file.look(soon);
     ASSERT_TRUE(missing && !*missing);
     EXPECT_EQ(missing->error().code, Code::io);
-    EXPECT_FALSE(file.look());
+    EXPECT_FALSE(file.look(soon));
     write("- address: 10.0.0.1:80\n");
-    EXPECT_FALSE(file.look());
-    EXPECT_TRUE(file.look());
+    EXPECT_FALSE(file.look(soon));
+    EXPECT_TRUE(file.look(soon));
 }
 
 TEST_F(EndpointFileTest, ALinkThatIsMovedIsAnotherFile) {  // how a config map is updated
@@ -101,13 +106,31 @@ TEST_F(EndpointFileTest, ALinkThatIsMovedIsAnotherFile) {  // how a config map i
     std::ofstream(directory_ + "/two") << "- address: 10.0.0.2:80\n";
     std::filesystem::create_symlink("one", path_);
     EndpointFile file(path_);
-    EXPECT_TRUE(file.look());
+    EXPECT_TRUE(file.look(soon));
     std::filesystem::create_symlink("two", path_ + ".new");
     std::filesystem::rename(path_ + ".new", path_);
-    EXPECT_FALSE(file.look());
-    const auto next = file.look();
+    EXPECT_FALSE(file.look(soon));
+    const auto next = file.look(soon);
     ASSERT_TRUE(next && *next);
     EXPECT_EQ((*next)->endpoints[0].address.host, "10.0.0.2");
+}
+
+TEST_F(EndpointFileTest, AFileThatHasLongBeenLeftAloneIsSettledAtTheFirstLookOnly) {
+    write("- address: 10.0.0.1:80\n");
+    const auto settled = [&](Duration age, EndpointFile file) {
+        const Timestamp modified{
+            std::chrono::nanoseconds(
+                std::chrono::file_clock::to_sys(std::filesystem::last_write_time(path_)).time_since_epoch())
+                .count()};
+        const auto answer = file.look(modified + age);
+        EXPECT_TRUE(answer && *answer);
+        const auto second = file.look(modified + age, true);
+        EXPECT_TRUE(second && *second && !(*second)->settled);
+        return answer && *answer && (*answer)->settled;
+    };
+    EXPECT_TRUE(settled(settled_after, EndpointFile(path_)));
+    EXPECT_FALSE(settled(settled_after - 1ns, EndpointFile(path_)));
+    EXPECT_FALSE(settled(-1h, EndpointFile(path_))) << "clocks that differ prove nothing";
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ Shift refuse(Membership& membership, std::string why, Instant now) {
 }
 
 /// What is left of `members` although the answer lacks it: all of it as long as nobody has said so twice.
-std::vector<Endpoint> not_yet_gone(Membership& membership, const std::vector<Endpoint>& answer, bool partial) {
+std::vector<Endpoint> not_yet_gone(Membership& membership, const std::vector<Endpoint>& answer, bool partial,
+                                   bool settled) {
     std::vector<Endpoint> lost;
     std::size_t serving = 0;
     for (const Endpoint& member : membership.members) {
@@ -52,7 +53,7 @@ std::vector<Endpoint> not_yet_gone(Membership& membership, const std::vector<End
     }
     const auto taken_out =
         static_cast<std::size_t>(std::ranges::count_if(lost, [](const Endpoint& e) { return e.weight > 0; }));
-    if (!partial && taken_out * 2 <= serving) {
+    if (!partial && (settled || taken_out * 2 <= serving)) {
         membership.doubted.clear();
         return {};
     }
@@ -108,7 +109,7 @@ Shift take(Membership& membership, const Result<Answer>& answer, Instant now) {
     std::ranges::sort(next, before);
     next.erase(std::ranges::unique(next, {}, &Endpoint::address).begin(), next.end());
     const bool was_doubting = !membership.doubted.empty();
-    for (Endpoint& kept : not_yet_gone(membership, next, answer->partial)) {
+    for (Endpoint& kept : not_yet_gone(membership, next, answer->partial, answer->settled)) {
         const auto at = std::ranges::lower_bound(next, kept.address, {}, &Endpoint::address);
         if (at != next.end() && at->address == kept.address) {
             *at = std::move(kept);  // it is there with weight 0: its draining is what is doubted

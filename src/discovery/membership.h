@@ -1,5 +1,6 @@
 // Membership: what is believed of a source's answers. Rules: a failure or an empty answer changes nothing; an answer
-// that would take more than half away at once adds what is new and removes only what a second answer lacks as well.
+// that would take more than half away at once adds what is new and removes only what a second answer lacks as well
+// (or what the source has not named for so long that a second answer would say the same).
 // Pure: answers and time come in, a value goes out; the state is the caller's.
 // Sources: outages that these rules answer are named in docs/discovery.md.
 #pragma once

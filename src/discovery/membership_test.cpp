@@ -78,6 +78,20 @@ TEST(Membership, HalfMayGoAtOnceMoreOnlyWhenASecondAnswerAgrees) {
     EXPECT_EQ(m.differs_since, never);
 }
 
+TEST(Membership, ASettledAnswerNeedsNoSecond) {
+    Membership m;
+    static_cast<void>(take(m, answer({1, 2, 3}), at(1)));
+    static_cast<void>(take(m, answer({3, 4}), at(2)));  // 1 and 2 are doubted
+    Answer settled = answer({4});
+    settled.settled = true;
+    EXPECT_EQ(numbers(take(m, settled, at(3)).removed), (Numbers{1, 2, 3}));
+    EXPECT_TRUE(m.doubted.empty());
+    EXPECT_EQ(m.differs_since, never);
+    Answer nobody;
+    nobody.settled = true;
+    EXPECT_FALSE(take(m, nobody, at(4)).any()) << "an empty answer stays one";
+}
+
 TEST(Membership, WhatComesBackInTheSecondAnswerWasNeverGone) {
     Membership m;
     static_cast<void>(take(m, answer({1, 2, 3, 4, 5}), at(1)));

@@ -340,7 +340,7 @@ void Exchange::mirror() {
     copy->limits = pool.limits;
     copy->http2 = pool.protocol == config::PoolProtocol::http2;
     copy->tls = made.tls;
-    if (pool.tls) copy->server_name = snapshot::tls_name(pool, pool.endpoints[pick->index.value]);
+    copy->server_name = server_name(pool, pick->index, head_.authority());
     copy->body = first_.data;
     http::Draft& draft = copy->drafts->up;
     draft_request(draft, pool.endpoints[pick->index.value].address.host, copy->http2, outcome_.trace);

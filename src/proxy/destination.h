@@ -13,24 +13,29 @@
 
 namespace plimsoll::proxy {
 
-/// `host` is asked for: it names the server where neither the pool's TLS nor discovery does.
+/// What TLS asks an endpoint for, and verifies: `host`, which is asked for, names the server where neither the pool's
+/// TLS nor discovery does. In small letters: a host is the same in any (RFC 9110, 4.2.3).
+[[nodiscard]] inline std::string server_name(const snapshot::Pool& pool, EndpointIndex at, std::string_view host) {
+    if (!pool.tls) return {};
+    const std::string& own_name = snapshot::tls_name(pool, pool.endpoints[at.value]);
+    if (!own_name.empty()) return own_name;
+    std::string name(without_port(host));
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return name;
+}
+
 [[nodiscard]] inline Destination destination(const snapshot::Pool& pool, const PreparedPool& made, EndpointIndex at,
                                              std::string_view host, const Client& client) {
-    Destination to{.endpoint = pool.facts.members[at.value].id,
-                   .address = made.addresses[at.value],
-                   .limits = pool.limits,
-                   .max_connections = pool.part.max_connections_per_endpoint,
-                   .http2 = pool.protocol == config::PoolProtocol::http2,
-                   .tls = made.tls,
-                   .server_name = {},
-                   .proxy_protocol = pool.proxy_protocol,
-                   .client = client.peer,
-                   .local = client.local};
-    if (pool.tls) {
-        const std::string& own_name = snapshot::tls_name(pool, pool.endpoints[at.value]);
-        to.server_name = own_name.empty() ? std::string(without_port(host)) : own_name;
-    }
-    return to;
+    return Destination{.endpoint = pool.facts.members[at.value].id,
+                       .address = made.addresses[at.value],
+                       .limits = pool.limits,
+                       .max_connections = pool.part.max_connections_per_endpoint,
+                       .http2 = pool.protocol == config::PoolProtocol::http2,
+                       .tls = made.tls,
+                       .server_name = server_name(pool, at, host),
+                       .proxy_protocol = pool.proxy_protocol,
+                       .client = client.peer,
+                       .local = client.local};
 }
 
 /// `own_late`: the time for connecting is over, not the one for the whole.

@@ -10,12 +10,29 @@ namespace plimsoll::proxy {
 using async::Deadline;
 using async::Task;
 
+Terms::Terms(const Destination& to) : tls_(to.tls), server_name_(to.server_name), proxy_protocol_(to.proxy_protocol) {
+    if (proxy_protocol_ == config::ProxyProtocol::off) return;
+    client_ = to.client;
+    local_ = to.local;
+}
+
+bool Terms::fit(const Destination& to) const {
+    return tls_ == to.tls && server_name_ == to.server_name && proxy_protocol_ == to.proxy_protocol &&
+           (proxy_protocol_ == config::ProxyProtocol::off || (client_ == to.client && local_ == to.local));
+}
+
 /// One HTTP/2 connection.
 struct Upstreams::Shared {
-    Shared(net::Network& network, EndpointId to, std::unique_ptr<net::Stream> connected,
+    Shared(net::Network& network, const Destination& to, std::unique_ptr<net::Stream> connected,
            const http::Http2Limits& limits, http::Http2Counts& counts)
-        : endpoint(to), stream(std::move(connected)), client(network, *stream, limits, counts), opened(network.now()) {}
+        : endpoint(to.endpoint),
+          terms(to),
+          stream(std::move(connected)),
+          client(network, *stream, limits, counts),
+          opened(network.now()) {}
+    [[nodiscard]] bool idle() const { return client.usable() && client.streams() == 0; }
     EndpointId endpoint;
+    Terms terms;
     std::unique_ptr<net::Stream> stream;
     http::Http2Client client;
     Instant opened;
@@ -27,19 +44,35 @@ struct Upstreams::Place {
     explicit Place(net::Network& network) : parking(network) {}
     std::vector<std::unique_ptr<Upstream>> idle;  ///< the newest last
     std::vector<std::shared_ptr<Shared>> shared;
-    std::size_t open = 0;        ///< connections of all kinds, idle ones too
-    std::size_t connecting = 0;  ///< HTTP/2 connections being opened
-    net::Parking parking;        ///< for a connection: being opened, or over the limit
+    std::vector<const Destination*> opening;  ///< connections that count already, though nobody has them yet
+    std::size_t open = 0;                     ///< connections of all kinds, idle ones too
+    [[nodiscard]] std::size_t taken() const { return open + opening.size(); }
+    bool mixed = false;    ///< HTTP/2 connections have differed in their terms
+    net::Parking parking;  ///< for a connection: being opened, or over the limit
 };
 
-Upstream::Upstream(Upstreams& home, EndpointId endpoint, std::unique_ptr<net::Stream> connected, Blocks& blocks)
+/// A connection while it is being opened; who waits for it hears of the end, however it comes.
+struct Upstreams::Opening {
+    Opening(Place& where, const Destination& to) : place(where), destination(to) { place.opening.push_back(&to); }
+    ~Opening() {
+        std::erase(place.opening, &destination);
+        place.parking.wake_all();
+    }
+    Opening(const Opening&) = delete;
+    Opening& operator=(const Opening&) = delete;
+    Place& place;
+    const Destination& destination;
+};
+
+Upstream::Upstream(Upstreams& home, const Destination& to, std::unique_ptr<net::Stream> connected, Blocks& blocks)
     : Waiter(net::Direction::read, never),
       stream(std::move(connected)),
       in(blocks),
       parser(answer_head_limits),
       opened(home.now()),
       home_(home),
-      endpoint_(endpoint) {
+      endpoint_(to.endpoint),
+      terms_(to) {
     ++home_.place(endpoint_).open;
 }
 
@@ -74,17 +107,22 @@ std::size_t Upstreams::connections(EndpointId endpoint) const {
     return endpoint.value < places_.size() && places_[endpoint.value] ? places_[endpoint.value]->open : 0;
 }
 
-void Upstreams::freed(EndpointId endpoint) { place(endpoint).parking.wake_one(); }
+void Upstreams::freed(EndpointId endpoint) {
+    Place& home = place(endpoint);
+    // A stream is of use only to those with the terms of its connection, who need not be next.
+    home.mixed ? home.parking.wake_all() : static_cast<void>(home.parking.wake_one());
+}
 
 // ---- one request at a time -----------------------------------------------------------------------------------------
 
 /// The connection used last, so that the others can age. One that the endpoint has closed meanwhile, as far as the loop
 /// has seen, is not given out.
-std::unique_ptr<Upstream> Upstreams::take(EndpointId endpoint) {
-    auto& idle = place(endpoint).idle;
-    while (!idle.empty()) {
-        std::unique_ptr<Upstream> upstream = std::move(idle.back());
-        idle.pop_back();
+std::unique_ptr<Upstream> Upstreams::take(const Destination& to) {
+    auto& idle = place(to.endpoint).idle;
+    for (std::size_t i = idle.size(); i-- > 0;) {
+        if (!idle[i]->terms_.fit(to)) continue;
+        std::unique_ptr<Upstream> upstream = std::move(idle[i]);
+        idle.erase(idle.begin() + static_cast<std::ptrdiff_t>(i));
         --idle_count_;
         upstream->disarm();
         if (upstream->stream->quiet()) return upstream;
@@ -92,11 +130,21 @@ std::unique_ptr<Upstream> Upstreams::take(EndpointId endpoint) {
     return nullptr;
 }
 
+/// Closes the one unused longest. False: none is idle.
+bool Upstreams::drop_idle(Place& home) {
+    if (home.idle.empty()) return false;
+    --idle_count_;
+    const std::unique_ptr<Upstream> ends = std::move(home.idle.front());
+    home.idle.erase(home.idle.begin());
+    return true;
+}
+
 void Upstreams::keep(std::unique_ptr<Upstream> upstream, std::size_t limit, Instant until) {
     const std::size_t at = upstream->endpoint().value;
     if (at >= served_.size() || !served_[at]) return;
     Place& home = place(upstream->endpoint());
-    if (home.idle.size() >= limit || !upstream->stream->quiet()) return;
+    if (limit == 0 || !upstream->stream->quiet()) return;
+    if (home.idle.size() >= limit && (home.idle.front()->terms_ == upstream->terms_ || !drop_idle(home))) return;
     upstream->in.release();
     upstream->parser.reset();
     upstream->set_deadline(until);
@@ -163,23 +211,28 @@ Task<Result<Upstreams::Opened>> Upstreams::open(Destination to, bool fresh, Dead
     Opened opened;
     for (;;) {
         if (!fresh) {
-            if (auto kept = take(to.endpoint)) {
+            if (auto kept = take(to)) {
                 opened.reused = true;
                 opened.stream = std::make_unique<Http1ClientStream>(*this, std::move(kept), to.limits);
                 co_return opened;
             }
         }
-        if (to.max_connections == 0 || home.open < to.max_connections) break;
+        // What is idle at the limit has other terms (or is not fresh), and would keep us waiting until it ages.
+        if (to.max_connections == 0 || home.taken() < to.max_connections || drop_idle(home)) break;
         if (co_await home.parking.wait(deadline) == net::Wake::timeout) {
             co_return fail(Code::limit, "as many connections to the server as its limit allows are busy");
         }
     }
     const Instant start = network_.now();
-    Result<Raw> raw = co_await connect(to, deadline);
+    Result<Raw> raw = fail(Code::cancelled, "not opened");
+    {
+        const Opening opening(home, to);
+        raw = co_await connect(to, deadline);
+    }
     if (!raw) co_return std::unexpected(raw.error());
     opened.connect = network_.now() - start;
     opened.tls = raw->tls;
-    auto connection = std::make_unique<Upstream>(*this, to.endpoint, std::move(raw->stream), blocks_);
+    auto connection = std::make_unique<Upstream>(*this, to, std::move(raw->stream), blocks_);
     connection->once = to.proxy_protocol != config::ProxyProtocol::off;
     opened.stream = std::make_unique<Http1ClientStream>(*this, std::move(connection), to.limits);
     co_return opened;
@@ -188,8 +241,10 @@ Task<Result<Upstreams::Opened>> Upstreams::open(Destination to, bool fresh, Dead
 // ---- many at once --------------------------------------------------------------------------------------------------
 
 /// The first connection that has room: few and full ones rather than many.
-Upstreams::Shared* Upstreams::with_room(Place& home, const config::PoolLimits& limits) {
+Upstreams::Shared* Upstreams::with_room(Place& home, const Destination& to) {
+    const config::PoolLimits& limits = to.limits;
     for (const auto& shared : home.shared) {
+        if (!shared->terms.fit(to)) continue;
         const bool worn =
             (limits.max_requests_per_connection != 0 && shared->requests >= limits.max_requests_per_connection) ||
             (limits.max_connection_age > Duration{} && now() - shared->opened >= limits.max_connection_age);
@@ -200,6 +255,26 @@ Upstreams::Shared* Upstreams::with_room(Place& home, const config::PoolLimits& l
         }
     }
     return nullptr;
+}
+
+/// At the limit of connections, none of which fits: one takes no more requests, and its end lets us go on.
+void Upstreams::make_room(Place& home, const Destination& to) {
+    for (const auto& shared : home.shared) {
+        if (shared->terms.fit(to) || !shared->client.usable()) return;  // we wait for a stream of it, or for its end
+    }
+    if (!home.shared.empty()) home.shared.front()->client.shut_down();
+}
+
+/// Names are the clients' choice where nobody fixed one: idle connections of other terms are no more than are kept.
+void Upstreams::retire_idle(Place& home, const Destination& to) {
+    const auto other = [&](const auto& shared) { return shared->idle() && !shared->terms.fit(to); };
+    auto idle = static_cast<std::size_t>(std::ranges::count_if(home.shared, other));
+    for (const auto& shared : home.shared) {
+        if (idle <= to.limits.idle_connections_per_endpoint) return;
+        if (!other(shared)) continue;
+        shared->client.shut_down();
+        --idle;
+    }
 }
 
 Task<void> Upstreams::run(std::shared_ptr<Shared> shared) {
@@ -214,7 +289,7 @@ Task<Result<Upstreams::Opened>> Upstreams::open_shared(Destination to, bool fres
     Place& home = place(to.endpoint);
     Opened opened;
     for (;;) {
-        if (Shared* shared = fresh ? nullptr : with_room(home, to.limits); shared != nullptr) {
+        if (Shared* shared = fresh ? nullptr : with_room(home, to); shared != nullptr) {
             if (auto stream = shared->client.open()) {
                 ++shared->requests;
                 opened.reused = opened.connect == Duration{};
@@ -223,10 +298,15 @@ Task<Result<Upstreams::Opened>> Upstreams::open_shared(Destination to, bool fres
             }
         }
         // As many as one connection takes wait for it rather than opening their own.
-        const bool coming = home.parking.size() < home.connecting * to.limits.max_streams;
-        const bool full = to.max_connections != 0 && home.open + home.connecting >= to.max_connections;
+        const Terms terms(to);
+        const auto ours = static_cast<std::size_t>(
+            std::ranges::count_if(home.opening, [&](const Destination* other) { return terms.fit(*other); }));
+        const bool coming = home.parking.size() < ours * to.limits.max_streams;
+        const bool full = to.max_connections != 0 && home.taken() >= to.max_connections;
         if (coming || full) {
             fresh = false;
+            if (!coming && drop_idle(home)) continue;  // HTTP/1.1, from before a change
+            if (!coming) make_room(home, to);
             if (co_await home.parking.wait(deadline) == net::Wake::timeout) {
                 if (full) co_return fail(Code::limit, "as many connections to the server as its limit allows are busy");
                 co_return fail(Code::timeout, "the connection to the server was not ready in time", Side::upstream,
@@ -234,11 +314,12 @@ Task<Result<Upstreams::Opened>> Upstreams::open_shared(Destination to, bool fres
             }
             continue;
         }
-        ++home.connecting;
         const Instant start = network_.now();
-        Result<Raw> raw = co_await connect(to, deadline);
-        --home.connecting;
-        home.parking.wake_all();
+        Result<Raw> raw = fail(Code::cancelled, "not opened");
+        {
+            const Opening opening(home, to);
+            raw = co_await connect(to, deadline);
+        }
         if (!raw) co_return std::unexpected(raw.error());
         opened.connect = std::max(network_.now() - start, Duration{1});
         opened.tls = raw->tls;
@@ -248,8 +329,10 @@ Task<Result<Upstreams::Opened>> Upstreams::open_shared(Destination to, bool fres
         limits.idle_timeout = to.limits.keepalive_idle;
         limits.connect_protocol = true;
         limits.ping_interval = std::chrono::seconds(10);
-        auto shared = std::make_shared<Shared>(network_, to.endpoint, std::move(raw->stream), limits, http2_counts);
+        auto shared = std::make_shared<Shared>(network_, to, std::move(raw->stream), limits, http2_counts);
         ++home.open;
+        home.mixed |= std::ranges::any_of(home.shared, [&](const auto& other) { return !other->terms.fit(to); });
+        retire_idle(home, to);
         home.shared.push_back(shared);
         scope_.spawn(run(std::move(shared)));
         fresh = false;

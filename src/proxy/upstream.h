@@ -1,5 +1,6 @@
 // Connections to endpoints. HTTP/1.1: one request at a time, kept for the next one. HTTP/2: many at once. Keyed by the
-// endpoint's identity, so they outlive snapshots.
+// endpoint's identity, so they outlive snapshots; and used only by requests that would have opened them the same way
+// (Terms): a certificate that was verified for one name proves nothing for another.
 // Thread rule: one worker.
 #pragma once
 
@@ -43,10 +44,26 @@ struct Destination {
     const net::Address& local;
 };
 
+/// How a connection was opened.
+class Terms {
+public:
+    explicit Terms(const Destination& to);
+    /// A request for `to` would have opened it the same way: with the same TLS context (contexts of equal settings are
+    /// one), verified for the same name, and with the same PROXY header. For plain pools four comparisons.
+    [[nodiscard]] bool fit(const Destination& to) const;
+    friend bool operator==(const Terms&, const Terms&) = default;
+
+private:
+    std::shared_ptr<const tls::ClientContext> tls_;
+    std::string server_name_;
+    config::ProxyProtocol proxy_protocol_;
+    net::Address client_, local_;  ///< as the PROXY header told; else none
+};
+
 /// One connection to an endpoint. While it is idle it watches for the endpoint closing it.
 class Upstream final : net::Waiter {
 public:
-    Upstream(Upstreams& home, EndpointId endpoint, std::unique_ptr<net::Stream> connected, Blocks& blocks);
+    Upstream(Upstreams& home, const Destination& to, std::unique_ptr<net::Stream> connected, Blocks& blocks);
     ~Upstream() override;
 
     std::unique_ptr<net::Stream> stream;
@@ -63,6 +80,7 @@ private:
     void woken(net::Wake why) override;
     Upstreams& home_;
     EndpointId endpoint_;
+    Terms terms_;
 };
 
 class Upstreams {
@@ -87,7 +105,7 @@ public:
     [[nodiscard]] async::Task<Result<Raw>> connect(const Destination& to, async::Deadline deadline);
 
     /// Keeps a connection that owes nothing, until `until`; closes it if `limit` are idle there already or the endpoint
-    /// is no longer served.
+    /// is no longer served. At the limit it takes the place of the one unused longest, if that one has other terms.
     void keep(std::unique_ptr<Upstream> upstream, std::size_t limit, Instant until);
     /// From now on only endpoints with `served[id]` keep connections; idle ones to others are closed.
     void serve(std::vector<bool> served);
@@ -102,12 +120,16 @@ public:
 private:
     friend class Upstream;
     struct Shared;
+    struct Opening;
     struct Place;
     void discard(Upstream& upstream);
-    [[nodiscard]] std::unique_ptr<Upstream> take(EndpointId endpoint);
+    [[nodiscard]] std::unique_ptr<Upstream> take(const Destination& to);
+    [[nodiscard]] bool drop_idle(Place& place);
     async::Task<Result<Opened>> open_shared(Destination to, bool fresh, async::Deadline deadline);
     async::Task<void> run(std::shared_ptr<Shared> shared);
-    Shared* with_room(Place& place, const config::PoolLimits& limits);
+    Shared* with_room(Place& place, const Destination& to);
+    static void make_room(Place& place, const Destination& to);
+    static void retire_idle(Place& place, const Destination& to);
     Place& place(EndpointId endpoint);
 
     net::Network& network_;

@@ -1,6 +1,7 @@
 // What a worker does when memory is short.
 #include <gtest/gtest.h>
 
+#include "proxy/buffer.h"
 #include "proxy/test_world.h"
 
 namespace plimsoll::proxy::test {
@@ -42,12 +43,12 @@ TEST_F(World, ShortOfMemoryTheLargestHoldersAreEndedByName) {
     (void)busy_too.hear();
     EXPECT_TRUE(busy.reset && busy_too.reset);
     const std::string lines = log();
-    EXPECT_EQ(times(lines, "\"status\":0,\"cause\":\"overloaded\""), 2u) << lines;
+    EXPECT_EQ(times(lines, "\"path\":\"/\",\"status\":0,\"cause\":\"overloaded\""), 2u) << lines;
     EXPECT_TRUE(worker.endpoint_state(id(1)).in_flight == 0 && worker.endpoint_state(id(2)).in_flight == 0);
     backend(1).reply = [](const std::string&) { return Reply{ok_bytes("soon")}; };
     backend(2).reply = backend(1).reply;
     EXPECT_TRUE(has(idle.ask(get()), "200 OK")) << "no endpoint is to blame, and the small one lives";
-    EXPECT_EQ(times(log(), "overloaded"), 2u);
+    EXPECT_EQ(times(log(), "\"path\":\"/\",\"status\":0"), 2u);
 }
 
 TEST_F(World, ShortOfMemoryIdleConnectionsAreClosedInOrder) {

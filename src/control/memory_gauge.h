@@ -23,8 +23,8 @@ public:
     explicit MemoryGauge(std::string root = "/sys/fs/cgroup", std::string own = "/proc/self/cgroup");
 
     /// Of all limits (`written` by the operator, in bytes of resident memory, 0 = none; the group's, and those of the
-    /// groups above it) the one that is nearest. Descriptors stay open; a look costs some microseconds, and a
-    /// hundred or more when page cache has to be told apart, which is only near a limit and 20 times a second at most.
+    /// groups above it) the one that is nearest. Descriptors stay open; a hundred looks a second cost half a percent of
+    /// a processor. Page cache is told apart, which is dear, only near a limit and 20 times a second at most.
     [[nodiscard]] MemoryReading read(std::uint64_t written, Instant now);
 
 private:

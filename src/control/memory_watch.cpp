@@ -32,6 +32,7 @@ MemoryWatch::MemoryWatch(Fleet& fleet, std::uint64_t written)
       written_(written),
       trimmer_([this](const std::stop_token& stop) { trim(stop); }),
       thread_([this](const std::stop_token& stop) { run(stop); }) {
+    pthread_setname_np(trimmer_.native_handle(), "plimsoll-trim");
     pthread_setname_np(thread_.native_handle(), "plimsoll-memory");
 }
 

@@ -272,6 +272,21 @@ void connections(Page& page, const measure::Tally& totals, const Control::Gauges
     http2(page, totals);
 }
 
+void memory(Page& page, const control::MemoryWatch::Figures& memory) {
+    page.gauge("plimsoll_memory_in_use_bytes", "Memory in use, as compared with the limit.", memory.in_use);
+    page.gauge("plimsoll_memory_limit_bytes", "Memory in use above which new work is refused; 0 = no limit.",
+               memory.limit);
+    page.gauge("plimsoll_memory_short", "1 = memory is short, and new connections and requests are refused.",
+               memory.shedding ? 1 : 0);
+    page.counter("plimsoll_memory_shortages", "Times that memory became short.", memory.shortages);
+    page.counter("plimsoll_memory_connections_refused", "Client connections refused because memory was short.",
+                 memory.connections_refused);
+    page.counter("plimsoll_memory_requests_refused", "Requests refused because memory was short.",
+                 memory.requests_refused);
+    page.counter("plimsoll_memory_connections_ended", "Client connections ended because memory was short.",
+                 memory.connections_ended);
+}
+
 // ---- health, discovery ---------------------------------------------------------------------------------------------
 
 void probes(Page& page, const control::ProbeFigures& probes) {
@@ -381,6 +396,7 @@ std::string metrics(const Control& control, MetricsFormat format) {
     endings(page, control.site().totals);
     endpoints(page, control);
     connections(page, control.site().totals, gauges);
+    memory(page, gauges.memory);
     probes(page, gauges.probes);
     discovery(page, gauges);
     changes(page, control);

@@ -73,6 +73,7 @@ Result<std::unique_ptr<Control>> Control::start(net::Network& network, std::uniq
                                         .listening = set.listening});
     if (!fleet) return std::unexpected(fleet.error());
     control->fleet_ = std::move(*fleet);
+    control->memory_ = std::make_unique<MemoryWatch>(*control->fleet_, site.active->max_memory);
     control->members_ = std::make_unique<Members>(Members::Parts{network, site, *control->ledger_, *control->fleet_});
     control->recorder_ = std::make_unique<Recorder>(set.state + "/recording", config.recording);
     control->remember_peak();
@@ -262,7 +263,7 @@ async::Task<void> Control::keep_time() {
         if (stood_down_) continue;
         if (serving_ && members_->changed()) changes_->membership_changed();
         if (++rounds % 10 == 0) look_at_members();  // also when a worker is silent: then above all
-        if (serving_ && rounds % 10 == 0) look_at_memory();
+        if (rounds % 10 == 0) memory_->set_written(site_.active->max_memory);
         if (rounds % certificates_every == 0 && serving_) renew_certificates();
         if (rounds % tickets_every == 0) fleet_->credentials().rotate_tickets();
         if (collecting_) {  // a worker is slow to answer: its counts come with the next round
@@ -277,23 +278,6 @@ async::Task<void> Control::keep_time() {
             if (stood_down_) return;
             tick(std::move(collected));
         });
-    }
-}
-
-void Control::look_at_memory() {
-    const std::uint64_t written = site_.active->max_memory;
-    const std::uint64_t limit = written != 0 ? written : cgroup_memory_limit() / 10 * 9;
-    if (limit == 0) return;
-    // The allocator's own count is dear on a large heap, and is not asked for while even the resident size is within.
-    const std::uint64_t resident = resident_memory();
-    const std::uint64_t in_use = resident <= limit - limit / 20 ? resident : memory_in_use();
-    if (!memory_.look(in_use, limit)) return;
-    fleet_->shed(memory_.shedding());
-    if (memory_.shedding()) {
-        spdlog::error("memory is short ({} MiB in use, {} MiB allowed): new connections and requests are refused",
-                      in_use >> 20, limit >> 20);
-    } else {
-        spdlog::info("memory is enough again ({} MiB in use): new connections and requests are taken", in_use >> 20);
     }
 }
 
@@ -456,6 +440,7 @@ Control::Gauges Control::gauges() const {
     out.probes = prober_->figures();
     out.sources = members_->figures();
     out.memberships = members_->version();
+    out.memory = memory_->figures();
     return out;
 }
 

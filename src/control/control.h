@@ -20,7 +20,7 @@
 #include "control/fleet.h"
 #include "control/ledger.h"
 #include "control/members.h"
-#include "control/memory.h"
+#include "control/memory_watch.h"
 #include "control/notifier.h"
 #include "control/prober.h"
 #include "control/recorder.h"
@@ -89,7 +89,8 @@ public:
         Instant started;
         ProbeFigures probes;
         std::vector<SourceFigures> sources;  ///< one for each source of endpoints
-        std::uint64_t memberships = 0;       ///< snapshots installed because endpoints were found or lost
+        MemoryWatch::Figures memory;
+        std::uint64_t memberships = 0;  ///< snapshots installed because endpoints were found or lost
     };
     [[nodiscard]] Gauges gauges() const;
 
@@ -100,7 +101,6 @@ private:
     void remember_peak();
     async::Task<void> keep_time();
     void renew_certificates();
-    void look_at_memory();
     void tick(Collected collected);
     void collect_signals(const measure::Tally& window);
     void earn_known_good();
@@ -114,6 +114,7 @@ private:
     Site site_;
     std::unique_ptr<Ledger> ledger_;
     std::unique_ptr<Fleet> fleet_;
+    std::unique_ptr<MemoryWatch> memory_;
     std::unique_ptr<Members> members_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<Prober> prober_;
@@ -129,7 +130,6 @@ private:
     Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;
     bool collecting_ = false;
-    MemoryGuard memory_;
     bool serving_ = false;  ///< the first install has been posted
     bool stood_down_ = false;
     Instant asked_;

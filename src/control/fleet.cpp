@@ -32,7 +32,8 @@ Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSetti
                                                     .seed = keyed_hash(std::uint64_t{i}, settings.seed),
                                                     .record = settings.record,
                                                     .rates = rates,
-                                                    .ejections = ejections};
+                                                    .ejections = ejections,
+                                                    .shed = fleet->shed_counts_};
         Member& member = *fleet->members_[i];
         member.thread = std::thread([&member, worker_settings, &ready] {
             pthread_setname_np(pthread_self(), "plimsoll-worker");
@@ -79,8 +80,8 @@ void Fleet::install(const snapshot::Resident& resident, std::function<void(Insta
     const auto active = credentials_.prepared(resident.active, installed->failures);
     const auto candidate = credentials_.prepared(resident.candidate, installed->failures);
     credentials_.keep_only(resident.active.get(), resident.candidate.get());
-    const std::size_t endpoints = std::max(resident.active->endpoint_ids,
-                                           resident.candidate != nullptr ? resident.candidate->endpoint_ids : 0);
+    const std::size_t endpoints =
+        std::max(resident.active->endpoint_ids, resident.candidate != nullptr ? resident.candidate->endpoint_ids : 0);
     if (members_.size() > 1 && (loads_ == nullptr || loads_->size() < endpoints)) {
         loads_ = std::make_shared<balance::SharedLoads>(std::max<std::size_t>(64, 2 * endpoints));
     }
@@ -141,9 +142,8 @@ void Fleet::use_of(RevisionNumber revision, std::function<void(Use)> done) {
 
 void Fleet::drain(Instant deadline, Duration idle_grace) {
     for (const auto& member : members_)
-        member->loop->post([&worker = *member->worker, deadline, idle_grace] {
-            worker.drain(async::Deadline{deadline}, idle_grace);
-        });
+        member->loop->post(
+            [&worker = *member->worker, deadline, idle_grace] { worker.drain(async::Deadline{deadline}, idle_grace); });
 }
 
 void Fleet::drained(std::function<void(bool)> done) {
@@ -157,7 +157,20 @@ void Fleet::reopen_logs() {
 }
 
 void Fleet::shed(bool on) {
+    shed_counts_->shedding = on;
     for (const auto& member : members_) member->loop->post([&worker = *member->worker, on] { worker.shed(on); });
+}
+
+std::shared_ptr<const Fleet::Relief> Fleet::relieve(std::uint64_t bytes, bool sockets) {
+    const auto relief = std::make_shared<Relief>(members_.size());
+    const std::uint64_t part = bytes / members_.size() + 1;
+    for (const auto& member : members_) {
+        member->loop->post([&worker = *member->worker, part, sockets, relief] {
+            relief->held += worker.relieve(part, sockets);
+            --relief->missing;
+        });
+    }
+    return relief;
 }
 
 }  // namespace plimsoll::control

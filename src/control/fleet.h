@@ -3,6 +3,7 @@
 // Thread rule: control's thread; callbacks run there too.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -80,8 +81,17 @@ public:
     /// Whether all requests have ended; `done` gets the answer.
     void drained(std::function<void(bool)> done);
     void reopen_logs();
+
+    // ---- from any thread ----
     /// See proxy::Worker::shed.
     void shed(bool on);
+    struct Relief {
+        std::atomic<std::size_t> missing;     ///< workers that have not answered; 0 = done
+        std::atomic<std::uint64_t> held = 0;  ///< by connections that are left, of those that have
+    };
+    /// See proxy::Worker::relieve; each worker ends its part of `bytes`.
+    [[nodiscard]] std::shared_ptr<const Relief> relieve(std::uint64_t bytes, bool sockets);
+    [[nodiscard]] const proxy::ShedCounts& shed_counts() const { return *shed_counts_; }
 
 private:
     struct Member {
@@ -97,6 +107,7 @@ private:
 
     net::Network& home_;
     CredentialStore credentials_;
+    std::shared_ptr<proxy::ShedCounts> shed_counts_ = std::make_shared<proxy::ShedCounts>();
     std::shared_ptr<balance::SharedLoads> loads_;  ///< of all workers; a larger one when endpoints have come
     std::vector<std::unique_ptr<Member>> members_;
     std::multiset<Instant> unacknowledged_;                       ///< installs under way, by when they were posted

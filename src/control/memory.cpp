@@ -1,64 +1,102 @@
 #include "control/memory.h"
 
-#include <malloc.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
-#include <iterator>
-#include <sstream>
 
 namespace plimsoll::control {
+namespace {
 
-std::uint64_t memory_in_use() {
-    const struct mallinfo2 info = ::mallinfo2();
-    return static_cast<std::uint64_t>(info.uordblks) + static_cast<std::uint64_t>(info.hblkhd);
+/// Trimming takes at most one part in so many of the time, and rests at least so long.
+constexpr int trim_share = 20, trim_share_soon = 5;
+constexpr Duration trim_rest = std::chrono::milliseconds(50);
+/// From an order, or a refusal, until most of what it frees is free.
+constexpr Duration until_freed = std::chrono::milliseconds(20);
+
+}  // namespace
+
+/// Without a floor: refuse at the limit, 5 % to either side of it. With one: the same within what is left above it.
+void MemoryGuard::set_levels(const MemoryReading& reading) {
+    const std::uint64_t slack = reading.limit / 20;
+    refuse_ = reading.limit;
+    resume_ = reading.limit - slack;
+    end_ = reading.limit + slack;
+    if (reading.in_use <= resume_) floor_ = 0;
+    if (floor_ == 0) return;
+    floor_ = std::min(floor_, reading.in_use);
+    const std::uint64_t room = reading.hard == 0 ? 2 * slack : reading.hard - std::min(reading.hard, floor_);
+    resume_ = std::max(resume_, floor_ + room / 4);
+    refuse_ = std::max(refuse_, floor_ + room / 2);
+    end_ = std::max(end_, floor_ + room / 4 * 3);
 }
 
-std::uint64_t resident_memory() {
-    std::ifstream in("/proc/self/statm");
-    std::uint64_t size = 0, resident = 0;
-    in >> size >> resident;
-    return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+std::uint64_t MemoryGuard::ahead(std::uint64_t in_use, Instant now) const {
+    if (in_use <= seen_ || now <= seen_at_ || seen_ == 0) return in_use;
+    const double rate = static_cast<double>(in_use - seen_) / static_cast<double>((now - seen_at_).count());
+    return in_use + static_cast<std::uint64_t>(rate * static_cast<double>(foresight.count()));
 }
 
-std::uint64_t cgroup_memory_limit() {
-    std::ifstream in("/proc/self/cgroup");
-    return cgroup_memory_limit("/sys/fs/cgroup", {std::istreambuf_iterator<char>(in), {}});
+/// How much must be ended now; 0 = nothing.
+std::uint64_t MemoryGuard::order(const MemoryReading& reading, Instant now) {
+    const std::uint64_t soon = ahead(reading.in_use, now);
+    const bool haste = soon > (reading.hard != 0 ? reading.hard : end_ + reading.limit / 20);
+    const bool must =
+        haste || reading.in_use > end_ || now - above_since_ >= above_limit || now - since_ >= above_resume;
+    const Duration pause = ordered_ ? order_lost : haste ? order_every_in_haste : order_every;
+    if (!must || now < ordered_at_ + pause) return 0;
+    ordered_ = true;
+    ordered_at_ = now;
+    return (haste ? soon : reading.in_use) - resume_;
 }
 
-std::uint64_t cgroup_memory_limit(const std::string& root, const std::string& own) {
-    constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // "max", or v1's nearly 2^63, mean none
-    std::uint64_t smallest = 0;
-    std::istringstream lines(own);
-    for (std::string line; std::getline(lines, line);) {
-        // hierarchy:controllers:path, where v2 is hierarchy 0 without controllers.
-        const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-        if (first == std::string::npos || second == std::string::npos) continue;
-        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-        const bool v2 = controllers == ",,";
-        if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
-        const std::string base = root + (v2 ? "" : "/memory");
-        // In a namespace of cgroups the path may not be there; those above it may.
-        for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
-            std::ifstream in(base + path + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
-            std::uint64_t limit = 0;
-            if (in >> limit && limit > 0 && limit < unlimited)
-                smallest = smallest == 0 ? limit : std::min(smallest, limit);
-            if (path.find('/') == std::string::npos) break;
-        }
-    }
-    return smallest;
+bool MemoryGuard::spent(const MemoryReading& reading) const {
+    return relieved_at_ >= since_ && trim_began_ > relieved_at_ && held_ <= reading.limit / 20;
 }
 
-bool MemoryGuard::look(std::uint64_t in_use, std::uint64_t limit) {
+MemoryGuard::Step MemoryGuard::look(const MemoryReading& reading, Instant now) {
+    Step step;
     const bool before = shedding_;
-    if (limit == 0) {
-        shedding_ = false;
-    } else {
-        shedding_ = shedding_ ? in_use > limit - limit / 20 : in_use > limit;
+    if (reading.limit == 0) {
+        *this = {};
+        step.changed = before;
+        return step;
     }
-    return shedding_ != before;
+    set_levels(reading);
+    if (reading.in_use <= refuse_) above_since_ = now;
+    if (!shedding_ && reading.in_use > refuse_) {
+        shedding_ = true;
+        since_ = above_since_ = now;
+        relieved_at_ = Instant{INT64_MIN};
+        trim_soon(now);
+    } else if (shedding_ && reading.in_use <= resume_) {
+        shedding_ = false;
+    } else if (shedding_ && spent(reading)) {
+        floor_ = reading.in_use;
+        shedding_ = false;
+        set_levels(reading);
+    }
+    step.changed = shedding_ != before;
+    step.trim = reading.in_use > resume_ && now >= next_trim_;
+    if (shedding_) step.end_bytes = order(reading, now);
+    seen_ = reading.in_use;
+    seen_at_ = now;
+    return step;
+}
+
+void MemoryGuard::trimmed(Instant began, Duration cost) {
+    trim_began_ = began;
+    trim_cost_ = cost;
+    next_trim_ = began + std::max(trim_rest, cost * trim_share);
+}
+
+void MemoryGuard::trim_soon(Instant now) {
+    const Instant earliest = trim_began_ + trim_cost_ * trim_share_soon;
+    next_trim_ = std::min(next_trim_, std::max(now + until_freed, earliest));
+}
+
+void MemoryGuard::relieved(std::uint64_t held, Instant now) {
+    ordered_ = false;
+    held_ = held;
+    relieved_at_ = now;
+    trim_soon(now);
 }
 
 }  // namespace plimsoll::control

@@ -65,6 +65,8 @@ public:
     [[nodiscard]] bool finished() const { return received_end_ && sent_end_; }
     /// The stream cannot go on.
     [[nodiscard]] bool failed() const { return failed_.has_value(); }
+    /// Memory for what has arrived: heads, and what nobody has taken.
+    [[nodiscard]] std::size_t buffered() const { return section().held() + arrived_.capacity() + held_.capacity(); }
 
 protected:
     Http2Channel(Http2Session& session, std::int32_t id, Side peer);
@@ -175,6 +177,7 @@ public:
         return send_all(what, deadline);
     }
     void abort() final { abort_stream(); }
+    [[nodiscard]] std::size_t held(bool) const final { return sizeof(*this) + buffered(); }
 
 protected:
     using Http2Channel::Http2Channel;

@@ -47,6 +47,7 @@ public:
     net::Io write(net::Stream& stream);
 
     [[nodiscard]] std::size_t pending() const { return static_cast<std::size_t>(queued_ - written_); }
+    [[nodiscard]] std::size_t held() const { return text_.capacity() + pieces_.capacity() * sizeof(Piece); }
     /// Bytes ever appended, and ever taken by the socket.
     [[nodiscard]] std::uint64_t queued() const { return queued_; }
     [[nodiscard]] std::uint64_t written() const { return written_; }

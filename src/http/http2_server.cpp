@@ -17,6 +17,7 @@ void Http2Server::shut_down() { session_->shut_down(); }
 void Http2Server::close_idle() { session_->close_idle(); }
 void Http2Server::close() { session_->close(); }
 std::size_t Http2Server::streams() const { return session_->streams(); }
+std::size_t Http2Server::held() const { return session_->held(); }
 bool Http2Server::idle() const { return session_->idle(); }
 std::uint64_t Http2Server::requests() const { return session_->requests(); }
 bool Http2Server::shutting_down() const { return session_->shutting_down(); }

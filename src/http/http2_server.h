@@ -49,6 +49,8 @@ public:
     [[nodiscard]] bool idle() const;
     /// Requests handed out since the beginning: for a limit by requests.
     [[nodiscard]] std::uint64_t requests() const;
+    /// Bytes of memory that the connection keeps, about, with those of all its streams.
+    [[nodiscard]] std::size_t held() const;
     /// shut_down() was called or the connection has ended.
     [[nodiscard]] bool shutting_down() const;
 

@@ -95,6 +95,16 @@ bool Http2Session::usable() const {
            nghttp2_session_get_next_stream_id(library_.get()) <= INT32_MAX;
 }
 
+std::size_t Http2Session::held() const {
+    // nghttp2's own: a session with its tables, and a stream, as the heap shows them.
+    constexpr std::size_t library_bytes = 16 * 1024, stream_bytes = 1024;
+    std::size_t bytes = sizeof(*this) + library_bytes + output_.held();
+    for (const Http2Channel* channel = channels_; channel != nullptr; channel = channel->next_) {
+        bytes += stream_bytes + sizeof(Http2ServerStream) + channel->buffered();
+    }
+    return bytes;
+}
+
 std::size_t Http2Session::capacity() const {
     if (!usable()) return 0;
     const std::size_t theirs =

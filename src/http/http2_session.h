@@ -57,6 +57,7 @@ public:
     [[nodiscard]] std::size_t streams() const { return active_; }
     [[nodiscard]] bool idle() const { return active_ == 0; }
     [[nodiscard]] std::uint64_t requests() const { return requests_; }
+    [[nodiscard]] std::size_t held() const;
     [[nodiscard]] bool shutting_down() const { return over_ || ending_ || shutting_down_; }
     [[nodiscard]] bool usable() const;
     [[nodiscard]] std::size_t capacity() const;

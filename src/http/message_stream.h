@@ -64,6 +64,9 @@ public:
     /// Breaks the exchange off so that the peer cannot take it for complete; wakes who waits with cancelled.
     /// Idempotent.
     virtual void abort() = 0;
+    /// Bytes of memory that this exchange keeps, about; of its connection, what is this exchange's alone. `sockets`:
+    /// see net::Stream::held.
+    [[nodiscard]] virtual std::size_t held(bool sockets) const = 0;
 };
 
 /// For the one who answers.

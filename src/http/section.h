@@ -40,6 +40,8 @@ public:
     /// Of all fields, kept or not: name + value + 32 each (RFC 9113 10.5.1).
     [[nodiscard]] std::size_t bytes() const { return bytes_; }
     [[nodiscard]] std::size_t fields() const { return fields_; }
+    /// Bytes of memory for text.
+    [[nodiscard]] std::size_t held() const { return text_.capacity(); }
 
 private:
     HeadLimits limits_;

@@ -45,6 +45,7 @@ struct Loop::Kernel {
     void read_clock();
     void dispatch(std::uint64_t name, std::uint32_t events);
     void empty_mailbox();
+    void run_ready();
     void ring();
 
     struct Entry {
@@ -59,7 +60,8 @@ struct Loop::Kernel {
     std::vector<Entry> sources_;
     std::vector<std::uint32_t> free_;
     std::atomic<bool> stopped_ = false;
-    std::mutex mutex_;  ///< guards posted_
+    std::atomic<bool> mail_waits_ = false;  ///< posted_ is not empty
+    std::mutex mutex_;                      ///< guards posted_
     std::vector<std::move_only_function<void()>> posted_;
     async::Scope scope_;  ///< last: its tasks end before what they use
 };
@@ -78,6 +80,8 @@ public:
     void abort() override;
     bool closed() const override { return !socket_.open(); }
     bool quiet() const override { return !readable_ && socket_.open(); }
+    void expire_read() override;
+    std::size_t held(bool sockets) const override;
     ReadyQueue& ready() override { return kernel_.ready_; }
     const Address& peer() const override { return peer_; }
     const Address& local() const override;

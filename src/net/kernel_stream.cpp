@@ -1,3 +1,4 @@
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -153,6 +154,19 @@ void KernelStream::abort() {
     close();
 }
 
+void KernelStream::expire_read() {
+    if (waiters_[0] != nullptr) kernel_.ready_.push(*waiters_[0], Wake::timeout);
+}
+
+std::size_t KernelStream::held(bool sockets) const {
+    std::array<std::uint32_t, SK_MEMINFO_VARS> info{};
+    socklen_t size = sizeof info;
+    if (!sockets || !socket_.open() || ::getsockopt(socket_.get(), SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) {
+        return 0;
+    }
+    return std::size_t{info[SK_MEMINFO_RMEM_ALLOC]} + info[SK_MEMINFO_WMEM_QUEUED];
+}
+
 int KernelStream::socket_error() const {
     int error = 0;
     socklen_t size = sizeof error;
@@ -224,7 +238,7 @@ void KernelListener::close_sockets() {
 }
 
 std::unique_ptr<Stream> KernelListener::try_accept() {
-    std::size_t empty = 0;  // in a row
+    std::size_t empty = 0;                      // in a row
     while (!sockets_.empty() && acceptable_) {  // in a pause too: who asks may have found descriptors
         sockaddr_storage storage{};
         socklen_t length = sizeof storage;

@@ -160,6 +160,7 @@ void Loop::Kernel::empty_mailbox() {
     {
         const std::lock_guard lock(mutex_);
         work.swap(posted_);
+        mail_waits_.store(false, std::memory_order_relaxed);
     }
     for (auto& each : work) each();
 }
@@ -187,9 +188,26 @@ void Loop::Kernel::turn(Instant until) {
             dispatch(event.data.u64, event.events);
         }
     }
-    if (mail) empty_mailbox();
+    // Its event may stand behind thousands of others.
+    if (mail || mail_waits_.load(std::memory_order_relaxed)) empty_mailbox();
     wheel_.run(now_);
-    ready_.run(wakes_per_turn);
+    run_ready();
+}
+
+void Loop::Kernel::run_ready() {
+    // What others ask for (to go back, to refuse, to let go of memory) must not wait for thousands of connections'
+    // work, and one wake may be a hundred requests of HTTP/2: the mailbox is looked at after each.
+    /// Stands behind those who are queued now: who is queued meanwhile waits for the next turn.
+    struct Last final : Waiter {
+        Last() : Waiter(Direction::read, never) {}
+        void woken(Wake) override { reached = true; }
+        bool reached = false;
+    } last;
+    ready_.push(last, Wake::ready);
+    for (std::size_t run = 0; run < wakes_per_turn && !last.reached; ++run) {
+        ready_.run(1);
+        if (mail_waits_.load(std::memory_order_relaxed)) empty_mailbox();
+    }
 }
 
 Loop::Loop(std::unique_ptr<Kernel> kernel) : kernel_(std::move(kernel)) {}
@@ -239,6 +257,7 @@ void Loop::post(std::move_only_function<void()> work) {
         const std::lock_guard lock(kernel_->mutex_);
         first = kernel_->posted_.empty();
         kernel_->posted_.push_back(std::move(work));
+        kernel_->mail_waits_.store(true, std::memory_order_relaxed);
     }
     if (first) kernel_->ring();
 }

@@ -75,6 +75,8 @@ public:
     void abort() override;
     bool closed() const override { return closed_; }
     bool quiet() const override { return !closed_ && in().something() > network_.now(); }
+    void expire_read() override { wake(Direction::read, Wake::timeout); }
+    std::size_t held(bool sockets) const override { return sockets ? in().held + out().held : 0; }
     ReadyQueue& ready() override { return network_.ready_; }
     const Address& peer() const override { return peer_; }
     const Address& local() const override { return local_; }

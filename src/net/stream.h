@@ -79,6 +79,12 @@ public:
     /// for which this is false must not be reused. Costs no system call.
     [[nodiscard]] virtual bool quiet() const = 0;
 
+    /// Whoever waits to read gets Code::timeout now, as if its deadline had passed.
+    virtual void expire_read() = 0;
+    /// Bytes that are kept for it outside of whoever owns it: encryption's, and with `sockets` the kernel's (a system
+    /// call). For choosing whom to end when memory is short.
+    [[nodiscard]] virtual std::size_t held(bool sockets) const = 0;
+
     /// The queue from which the loop wakes this stream's waiters: a stream built over this one (TLS) puts waiters there
     /// for bytes that it holds itself. Outlives the stream.
     [[nodiscard]] virtual ReadyQueue& ready() = 0;

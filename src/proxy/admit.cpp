@@ -63,7 +63,10 @@ void Exchange::set_request_id() {
 }
 
 Task<Cause> Exchange::admit() {
-    if (core_.shedding) co_return Cause::overloaded;
+    if (core_.sheds()) {
+        ++core_.settings.shed->requests_refused;
+        co_return Cause::overloaded;
+    }
     if (const Cause cause = take_body_start(); cause != Cause::none) co_return cause;
     if (const Cause cause = find_route(); cause != Cause::none) co_return cause;
     if (const Cause cause = check_protocol(); cause != Cause::none) co_return cause;

@@ -29,7 +29,7 @@ Task<Cause> Exchange::attempt() {
 /// more on a fresh one, unless that could do the work twice.
 bool Exchange::stale() const {
     if (!last_attempt().reused || up_ == nullptr || up_->heard()) return false;
-    if (upload_failed_ != Cause::none || core_.cutting) return false;
+    if (upload_failed_ != Cause::none || client_.cut() != Cause::none) return false;
     return unprocessed_ || !up_->sent() || (http::is_idempotent(head_.method) && !body_read_on_);
 }
 
@@ -100,7 +100,8 @@ Cause Exchange::broken(const Error& error) const {
     switch (error.code) {
         case Code::timeout: return late();
         case Code::cancelled:
-            return core_.cutting ? Cause::shutting_down : down_.gone() ? Cause::client_closed : Cause::internal;
+            if (client_.cut() != Cause::none) return client_.cut();
+            return down_.gone() ? Cause::client_closed : Cause::internal;
         case Code::protocol: return Cause::upstream_protocol;
         default: return Cause::upstream_reset;
     }
@@ -141,7 +142,7 @@ Task<Cause> Exchange::connect(bool fresh) {
             done = std::unexpected(opened.error());
         }
     }
-    if (core_.cutting) co_return Cause::shutting_down;
+    if (client_.cut() != Cause::none) co_return client_.cut();
     if (down_.gone()) co_return Cause::client_closed;
     if (done) co_return Cause::none;
     attempt.connect = core_.now() - start;

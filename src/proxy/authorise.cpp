@@ -35,7 +35,7 @@ bool is_our_word(std::string_view name) {
 /// What auth servers take for the word of the proxy before them.
 bool is_claim(std::string_view name) {
     return !is_our_word(name) && (begins_like(name, "x-forwarded-") || begins_like(name, "x-original-") ||
-                              is_same_header(name, "x-rewrite-url"));
+                                  is_same_header(name, "x-rewrite-url"));
 }
 
 /// About the body, which is not sent, or about what is asked for rather than by whom: a 304 or 206 would be no answer.
@@ -154,7 +154,8 @@ Cause Authorisation::broken(const Error& error, Clock clock) const {
     switch (error.code) {
         case Code::timeout: return clock.whole.passed(core_.now()) ? Cause::total_timeout : Cause::try_timeout;
         case Code::cancelled:
-            return core_.cutting ? Cause::shutting_down : down_.gone() ? Cause::client_closed : Cause::internal;
+            if (client_.cut() != Cause::none) return client_.cut();
+            return down_.gone() ? Cause::client_closed : Cause::internal;
         case Code::protocol: return Cause::upstream_protocol;
         default: return Cause::upstream_reset;
     }
@@ -168,7 +169,7 @@ Task<Cause> Authorisation::connect(const Question& question, bool fresh, Clock c
     const Deadline own = Deadline::after(start, pool_.timeouts.connect);
     Result<Upstreams::Opened> opened = co_await core_.upstreams.open(destination(pool_, made, chosen_, host, client_),
                                                                      fresh, async::earlier(own, clock.first()));
-    if (core_.cutting) co_return Cause::shutting_down;
+    if (client_.cut() != Cause::none) co_return client_.cut();
     if (down_.gone()) co_return Cause::client_closed;
     Attempt& attempt = last_attempt();
     attempt.reused = opened && opened->reused;
@@ -210,14 +211,14 @@ Task<Cause> Authorisation::attempt(const Question& question, http::Draft& draft,
         Cause cause = co_await connect(question, fresh, clock);
         if (cause == Cause::none) cause = co_await exchange_heads(question, draft, clock);
         const bool stale = cause == Cause::upstream_reset && !fresh && last_attempt().reused && !up_->heard();
-        if (!stale || core_.cutting || down_.gone()) co_return cause;
+        if (!stale || client_.cut() != Cause::none || down_.gone()) co_return cause;
         drop_upstream();
     }
 }
 
 bool Authorisation::may_try_again(Cause cause, Clock clock) {
     if (cause == Cause::none && last_attempt().status < 500) return false;
-    if (core_.cutting || down_.gone() || clock.first().passed(core_.now())) return false;
+    if (client_.cut() != Cause::none || down_.gone() || clock.first().passed(core_.now())) return false;
     Attempt failed = last_attempt();
     failed.cause = cause;
     return balance::may_retry(core_.budgets[pool_.id.value], pool_.retry, failed, outcome_.attempt_count, true, true,
@@ -273,7 +274,7 @@ Task<Cause> Authorisation::keep_denial(const Question& question, http::Draft& an
         if (!too_long && piece.ended) co_return Cause::none;
         if (!too_long && cause == Cause::none) {
             if (const Result<void> more = co_await up_->more(clock.first()); more) continue;
-            cause = core_.cutting                       ? Cause::shutting_down
+            cause = client_.cut() != Cause::none        ? client_.cut()
                     : down_.gone()                      ? Cause::client_closed
                     : clock.first().passed(core_.now()) ? Cause::upstream_idle
                                                         : Cause::upstream_truncated;
@@ -302,7 +303,7 @@ Task<AuthVerdict> Authorisation::conclude(Cause cause, const Question& question,
     if (attempting_) end_attempt(cause);
     drop_upstream();
     outcome_.cause = cause;
-    if (core_.cutting || down_.gone()) co_return AuthVerdict::dropped;
+    if (client_.cut() != Cause::none || down_.gone()) co_return AuthVerdict::dropped;
     if (status >= 300 && status < 500) co_return AuthVerdict::denied;
     co_return auth_.allow_on_failure ? AuthVerdict::bypassed : AuthVerdict::failed;
 }
@@ -369,7 +370,7 @@ Task<Cause> Exchange::authorise() {
         case AuthVerdict::allowed:
         case AuthVerdict::bypassed: co_return Cause::none;
         case AuthVerdict::denied: co_return Cause::auth_denied;
-        case AuthVerdict::dropped: co_return core_.cutting ? Cause::shutting_down : Cause::client_closed;
+        case AuthVerdict::dropped: co_return client_.cut() != Cause::none ? client_.cut() : Cause::client_closed;
         case AuthVerdict::failed: break;
     }
     co_return whole.passed(core_.now()) ? Cause::total_timeout : Cause::auth_failed;

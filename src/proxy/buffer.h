@@ -31,11 +31,17 @@ public:
         return block;
     }
     void give_back(Block block) {
-        if (spare_.size() < max_spare_blocks) spare_.push_back(std::move(block));
+        if (spare_.size() < keeps_) spare_.push_back(std::move(block));
+    }
+    /// While memory is short none are kept.
+    void keep_spare(bool keep) {
+        keeps_ = keep ? max_spare_blocks : 0;
+        if (!keep) decltype(spare_)().swap(spare_);
     }
 
 private:
     std::vector<Block> spare_;
+    std::size_t keeps_ = max_spare_blocks;
 };
 
 class Buffer {
@@ -68,6 +74,8 @@ public:
         if (begin_ == end_) begin_ = end_ = 0;
     }
     void clear() { begin_ = end_ = 0; }
+    /// Bytes of memory that it keeps.
+    [[nodiscard]] std::size_t held() const { return capacity_; }
     /// Room for at least one more byte behind the unread ones, of `capacity` in all; may move the unread bytes.
     [[nodiscard]] std::span<char> room(std::size_t capacity = block_bytes) {
         if (!block_) acquire(capacity);

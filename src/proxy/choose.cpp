@@ -109,7 +109,7 @@ void Exchange::leave_line() {
 
 bool Exchange::may_try_again(Cause cause) {
     if (cause == Cause::none && last_attempt().status < 500) return false;
-    if (upload_failed_ != Cause::none || core_.cutting || down_.gone()) return false;
+    if (upload_failed_ != Cause::none || client_.cut() != Cause::none || down_.gone()) return false;
     if (total_deadline().passed(core_.now())) return false;
     Attempt failed = last_attempt();
     failed.cause = cause;

@@ -125,8 +125,10 @@ Task<bool> Client::shake_hands() {
     std::string first(in.view());
     in.release();
     const Instant began = core.now();
+    shaking_ = stream.get();
     auto session = co_await tls::accept(std::move(stream), tls_context,
                                         Deadline::after(began, slot->settings.head_timeout), std::move(first));
+    shaking_ = nullptr;
     ++core.tally.handshakes;
     if (!session) {
         ++core.tally.handshake_failures;
@@ -250,17 +252,27 @@ Task<bool> Client::next_head() {
                 co_await refuse(parser.refusal().status, Cause::bad_request, parser.refusal().reason);
                 co_return false;
             }
+            if (core.sheds()) {
+                co_await refuse_for_memory();
+                co_return false;
+            }
         }
+        reading_head_ = true;
         const Result<std::size_t> n = co_await stream->read(in.room(capacity), deadline);
+        reading_head_ = false;
         if (n && *n > 0) {
             in.produced(*n);
             continue;
         }
         if (in.empty()) co_return false;
         if (!n && n.error().code == Code::timeout) {
+            if (half_head_refused_) {
+                co_await refuse_for_memory();
+                co_return false;
+            }
             co_await refuse(408, Cause::client_timeout, "the request's head took too long");
         } else {
-            tell(0, core.cutting ? Cause::shutting_down : Cause::client_closed);
+            tell(0, cut() != Cause::none ? cut() : Cause::client_closed);
         }
         co_return false;
     }
@@ -300,7 +312,7 @@ Task<void> Client::say_goodbye() {
     if (linger) {
         stream->shutdown_write();
         const Deadline deadline = Deadline::after(core.now(), linger_time);
-        for (std::size_t thrown = 0; thrown < linger_bytes && !core.cutting;) {
+        for (std::size_t thrown = 0; thrown < linger_bytes && cut() == Cause::none;) {
             in.clear();
             const Result<std::size_t> n = co_await stream->read(in.room(), deadline);
             if (!n || *n == 0) break;
@@ -321,8 +333,9 @@ Task<void> accept_from(Worker::Core& core, std::shared_ptr<ListenerSlot> slot) {
     for (;;) {
         auto stream = co_await slot->listener->accept({});
         if (!stream) co_return;
-        if (core.shedding || slot->connections >= core.connection_limit(*slot)) {
+        if (core.sheds() || slot->connections >= core.connection_limit(*slot)) {
             ++core.tally.connections_refused;
+            if (core.sheds()) ++core.settings.shed->connections_refused;
             (*stream)->abort();
             continue;
         }

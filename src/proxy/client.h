@@ -28,6 +28,16 @@ public:
     [[nodiscard]] bool speaks_http2() const { return http2_ != nullptr; }
     /// Closes it if it is between two requests; tells it to end otherwise.
     void end_when_idle();
+    /// Why it was cut from our side; none = it was not.
+    [[nodiscard]] Cause cut() const { return core.cutting ? Cause::shutting_down : cut_; }
+
+    // ---- while memory is short (shed.cpp) ----
+    /// Refuses the request whose head is not whole yet.
+    void refuse_half_head();
+    /// Bytes of memory that it keeps, about, without its exchanges'. `sockets`: see net::Stream::held.
+    [[nodiscard]] std::size_t held(bool sockets) const;
+    /// Ends it with whatever is under way; the exchanges on it are cut by whoever calls.
+    void end_for_memory();
 
     Worker::Core& core;
     std::shared_ptr<ListenerSlot> slot;
@@ -44,6 +54,7 @@ public:
     Instant opened;
     Instant started;             ///< first byte of the request under way
     bool idle = false;           ///< between two requests
+    std::size_t weight = 0;      ///< while holders are looked for: what it and its exchanges hold
     bool linger = false;         ///< something was answered that the peer may still be sending to
     std::uint32_t requests = 0;  ///< begun so far
 
@@ -58,12 +69,17 @@ private:
     /// Waits for a request and reads its head. False: there is none, or it was refused and answered; goodbye is due.
     async::Task<bool> next_head();
     async::Task<void> refuse(std::uint16_t status, Cause cause, std::string_view reason);
+    async::Task<void> refuse_for_memory();
     void tell(std::uint16_t status, Cause cause);
     /// Closes so that the peer can still read our last answer: FIN, then what it still sends is thrown away for a
     /// while, then close.
     async::Task<void> say_goodbye();
 
     std::unique_ptr<http::Http2Server> http2_;
+    net::Stream* shaking_ = nullptr;  ///< the stream of a handshake under way
+    Cause cut_ = Cause::none;
+    bool reading_head_ = false;  ///< of HTTP/1.1
+    bool half_head_refused_ = false;
     async::Scope scope_;  ///< last: HTTP/2's exchanges
 };
 

@@ -53,6 +53,13 @@ struct Worker::Core {
     void close_listener(ListenerSlot& slot, bool idle_too = true);
     void close_idle(const ListenerSlot* of);
     void cut();
+
+    // ---- shed.cpp: memory is short ----
+    void shed(bool on);
+    /// No new work is to be taken.
+    [[nodiscard]] bool sheds() const { return shedding || settings.shed->shedding.load(std::memory_order_relaxed); }
+    std::uint64_t relieve(std::uint64_t bytes, bool sockets);
+
     Report collect();
     std::uint32_t connection_limit(const ListenerSlot& slot) const;
 

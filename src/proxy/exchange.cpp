@@ -159,6 +159,7 @@ Task<Cause> Exchange::answer_ourselves(Cause cause) {
 
 /// Tells what happened.
 void Exchange::finish(Cause cause) {
+    if (cause == Cause::client_closed && client_.cut() != Cause::none) cause = client_.cut();
     scope_.cancel();
     leave_line();
     outcome_.cause = cause;

@@ -40,8 +40,11 @@ public:
     [[nodiscard]] const Outcome& outcome() const { return outcome_; }
     /// The endpoint that works on it now, or none.
     [[nodiscard]] EndpointId at_endpoint() const { return attempting_ ? outcome_.endpoint() : none<EndpointId>; }
-    /// Ends it now, wherever it is: the drain's deadline has passed.
+    /// Ends it now, wherever it is: its client says why (Client::cut).
     void cut();
+    [[nodiscard]] Client& client() const { return client_; }
+    /// Bytes of memory that it keeps, about. `sockets`: see net::Stream::held.
+    [[nodiscard]] std::size_t held(bool sockets) const;
 
 private:
     // ---- before an endpoint is chosen (admit.cpp) ----

@@ -25,6 +25,9 @@ public:
     [[nodiscard]] const http::Fields& trailers() const override { return body_.trailers(); }
     async::Task<Result<void>> send(const http::Outgoing& what, async::Deadline deadline) override;
     void abort() override;
+    [[nodiscard]] std::size_t held(bool sockets) const override {
+        return connection_->in.held() + connection_->out.capacity() + connection_->stream->held(sockets);
+    }
     async::Task<Result<void>> read_head(async::Deadline deadline) override;
     [[nodiscard]] const http::ResponseHead& head() const override { return connection_->parser.head(); }
     [[nodiscard]] bool sent() const override { return connection_->stream->written() != sent_before_; }

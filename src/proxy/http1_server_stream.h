@@ -27,6 +27,7 @@ public:
     async::Task<Result<void>> send(const http::Outgoing& what, async::Deadline deadline) override;
     async::Task<Result<void>> send_interim(const http::Draft& draft, async::Deadline deadline) override;
     void abort() override;
+    [[nodiscard]] std::size_t held(bool) const override { return more_in_.held(); }
     [[nodiscard]] bool gone() const override;
 
     /// After the exchange. True: the connection is ready for the next request, whose first bytes may be in

@@ -36,6 +36,7 @@ public:
         co_return Result<void>{};
     }
     void abort() override { stream_->abort(); }
+    [[nodiscard]] std::size_t held(bool sockets) const override { return in_.held() + stream_->held(sockets); }
     async::Task<Result<void>> read_head(async::Deadline) override { co_return Result<void>{}; }
     [[nodiscard]] const http::ResponseHead& head() const override { return answer_.head(); }
     [[nodiscard]] bool sent() const override { return stream_->written() > 0; }

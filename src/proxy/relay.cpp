@@ -23,9 +23,9 @@ Task<void> Exchange::upload() {
         const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
         if (const Result<void> more = co_await down_.more(slow); !more) {
             const bool late = more.error().code == Code::timeout;
-            fail_upload(late            ? Cause::client_timeout
-                        : core_.cutting ? Cause::shutting_down
-                                        : Cause::client_closed,
+            fail_upload(late                           ? Cause::client_timeout
+                        : client_.cut() != Cause::none ? client_.cut()
+                                                       : Cause::client_closed,
                         0, {});
             break;
         }
@@ -135,7 +135,7 @@ Task<Cause> Exchange::relay_body() {
                                      .last = piece.ended,
                                      .trailers = piece.ended ? answer_trailers() : nullptr};
             if (const Result<void> sent = co_await down_.send(out, slow); !sent) {
-                if (core_.cutting) co_return Cause::shutting_down;
+                if (client_.cut() != Cause::none) co_return client_.cut();
                 co_return sent.error().code == Code::timeout ? Cause::client_timeout : Cause::client_closed;
             }
         }
@@ -150,7 +150,7 @@ Task<Cause> Exchange::relay_body() {
         const Deadline stalled = Deadline::after(core_.now(), pool_->timeouts.idle);
         if (const Result<void> more = co_await up_->more(stalled); !more) {
             if (upload_failed_ != Cause::none) co_return upload_failed_;
-            if (core_.cutting) co_return Cause::shutting_down;
+            if (client_.cut() != Cause::none) co_return client_.cut();
             if (down_.gone()) co_return Cause::client_closed;
             co_return more.error().code == Code::timeout ? Cause::upstream_idle : Cause::upstream_truncated;
         }
@@ -243,7 +243,7 @@ Task<Cause> Exchange::carry_tunnel() {
     const Cause down =
         co_await pump(*up_, down_, outcome_.response_body_bytes, Cause::upstream_truncated, Cause::client_closed);
     if (tunnel_broken_ != Cause::none) co_return tunnel_broken_;
-    if (core_.cutting) co_return Cause::shutting_down;
+    if (client_.cut() != Cause::none) co_return client_.cut();
     if (down != Cause::none) co_return down;
     co_return co_await linger();
 }

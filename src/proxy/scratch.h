@@ -27,12 +27,18 @@ public:
         return drafts;
     }
     void give_back(std::unique_ptr<Drafts> drafts) {
-        if (spare_.size() < most) spare_.push_back(std::move(drafts));
+        if (spare_.size() < keeps_) spare_.push_back(std::move(drafts));
+    }
+    /// While memory is short none are kept.
+    void keep_spare(bool keep) {
+        keeps_ = keep ? most : 0;
+        if (!keep) decltype(spare_)().swap(spare_);
     }
 
 private:
     static constexpr std::size_t most = 256;  ///< about 5 KiB each
     std::vector<std::unique_ptr<Drafts>> spare_;
+    std::size_t keeps_ = most;
 };
 
 /// One exchange's loan.

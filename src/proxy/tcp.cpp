@@ -129,7 +129,7 @@ Task<Cause> Tunnel::reach() {
         balance::EndpointState& state = core_.endpoints[attempt.endpoint.value];  // may have moved meanwhile
         balance::learn(state, pool_->facts, attempt, attempt.connect, others, core_.now());
         core_.observe(attempt, pool_->facts);
-        if (cause == Cause::none || core_.cutting || total.passed(core_.now())) break;
+        if (cause == Cause::none || client_.cut() != Cause::none || total.passed(core_.now())) break;
     }
     co_return cause;
 }
@@ -183,7 +183,7 @@ Task<Cause> Tunnel::relay() {
     const Cause down = co_await pump(*up_, *client_.stream, up_in_, outcome_.response_body_bytes,
                                      Cause::upstream_truncated, Cause::client_closed);
     if (broken_ != Cause::none) co_return broken_;
-    if (core_.cutting) co_return Cause::shutting_down;
+    if (client_.cut() != Cause::none) co_return client_.cut();
     if (down != Cause::none) {
         client_.stream->abort();
         co_return down;

@@ -63,6 +63,7 @@ Worker::Core::Core(net::Network& on, const WorkerSettings& given)
       collected(on.now()),
       log(given.log_sink) {
     if (settings.rates == nullptr) settings.rates = std::make_shared<RateTable>();
+    if (settings.shed == nullptr) settings.shed = std::make_shared<ShedCounts>();
     if (settings.ejections == nullptr) settings.ejections = std::make_shared<balance::SharedEjections>();
 }
 
@@ -374,7 +375,8 @@ std::vector<std::string> Worker::install(snapshot::Resident resident, std::share
 void Worker::set_health(EndpointId endpoint, balance::Health health, balance::Entry entry) {
     balance::set_health(grown(core_->endpoints, endpoint.value), health, core_->now(), entry);
 }
-void Worker::shed(bool on) { core_->shedding = on; }
+void Worker::shed(bool on) { core_->shed(on); }
+std::uint64_t Worker::relieve(std::uint64_t bytes, bool sockets) { return core_->relieve(bytes, sockets); }
 Report Worker::collect() { return core_->collect(); }
 
 void Worker::drain(async::Deadline deadline, Duration idle_grace) {

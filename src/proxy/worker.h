@@ -22,6 +22,7 @@
 #include "net/network.h"
 #include "proxy/prepared.h"
 #include "proxy/rate_limit.h"
+#include "proxy/shed_counts.h"
 #include "proxy/spans.h"
 #include "recording/recording.h"
 #include "snapshot/snapshot.h"
@@ -36,6 +37,7 @@ struct WorkerSettings {
     bool record = true;                  ///< keep a Recorded for each request until collect()
     std::shared_ptr<RateTable> rates{};  ///< shared by all workers; null = one of its own
     std::shared_ptr<balance::SharedEjections> ejections{};  ///< of all workers; null = this one is alone
+    std::shared_ptr<ShedCounts> shed{};                     ///< of all workers; null = of its own
     /// Where access-log lines go, in whole lines, instead of the snapshot's `access_log` file. For tests.
     std::function<void(std::string_view)> log_sink{};
 };
@@ -53,7 +55,7 @@ struct Report {
     WorkerIndex worker;
     measure::Tally tally;  ///< with the gauges (in_flight, waiting) of this moment
     std::vector<Recorded> records;
-    std::vector<RequestSpan> spans;   ///< of sampled requests
+    std::vector<RequestSpan> spans;  ///< of sampled requests
     /// Revisions that nobody here uses any more. Whoever takes the report frees them, so that no worker has to.
     std::vector<std::shared_ptr<const void>> retired;
     std::size_t connections = 0;      ///< client connections open now
@@ -81,8 +83,15 @@ public:
     /// What active checks found out.
     void set_health(EndpointId endpoint, balance::Health health, balance::Entry entry = balance::Entry::slowly);
 
-    /// While true, new connections are closed and new requests are answered 503 `overloaded`: memory is short.
+    /// While true, new connections are reset and new requests, those with half a head too, are answered 503
+    /// `overloaded`: memory is short.
     void shed(bool on);
+    /// Ends connections, those first that hold most, until they have held `bytes`; at most max_ended. What was under
+    /// way on them ends with `overloaded`. Gives about how much those hold that are left.
+    /// `sockets`: the kernel's memory for sockets counts. Costs microseconds per connection.
+    std::uint64_t relieve(std::uint64_t bytes, bool sockets);
+    /// So that one call stalls the others for milliseconds at most.
+    static constexpr std::size_t max_ended = 512;
 
     /// Moves out what was counted and recorded since the last call.
     [[nodiscard]] Report collect();

@@ -43,6 +43,15 @@ Io Session::try_write(std::span<const std::string_view> pieces) {
     return io;
 }
 
+void Session::expire_read() {
+    if (net::Waiter* waiter = waiters_[0]; waiter != nullptr) {
+        reader_.disarm();
+        ready().push(*waiter, Wake::timeout);
+    }
+}
+
+std::size_t Session::held(bool sockets) const { return engine_->held() + engine_->below().held(sockets); }
+
 void Session::push_out() {
     if (!engine_->flushed() && !writer_.armed() && !closed()) wait_below(writer_, never);
 }

@@ -60,6 +60,8 @@ public:
     void abort() override;
     [[nodiscard]] bool closed() const override;
     [[nodiscard]] bool quiet() const override;
+    void expire_read() override;
+    [[nodiscard]] std::size_t held(bool sockets) const override;
     [[nodiscard]] const net::Address& peer() const override;
     [[nodiscard]] const net::Address& local() const override;
     [[nodiscard]] net::ReadyQueue& ready() override;

@@ -132,7 +132,7 @@ _report = re.compile(r"Sanitizer|runtime error:|PLIMSOLL_ENSURE|terminate called
 class Plimsoll:
     """One `plimsoll serve` with its own state directory."""
 
-    def __init__(self, config, descriptors=None, address_space_mib=None):
+    def __init__(self, config, descriptors=None, address_space_mib=None, cgroup_procs=None):
         self.config = config
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="plimsoll-test-"))
         self.state = self.directory / "state"
@@ -142,6 +142,7 @@ class Plimsoll:
         self.config_file.write_text(json.dumps(config, indent=1))
         self.descriptors = descriptors
         self.address_space_mib = address_space_mib
+        self.cgroup_procs = cgroup_procs  # cgroup.procs of the group to live in, from the first byte of memory on
         self.process = None
         self.port = self.port_of("web") if "web" in config["listeners"] else None
         self.admin_port = int(config["admin"]["address"].rsplit(":", 1)[1])
@@ -164,6 +165,8 @@ class Plimsoll:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
             if self.address_space_mib:
                 resource.setrlimit(resource.RLIMIT_AS, (self.address_space_mib << 20,) * 2)
+            if self.cgroup_procs:
+                pathlib.Path(self.cgroup_procs).write_text(str(os.getpid()))
 
         with open(self.directory / "stdout", "wb") as out, open(self.directory / "stderr", "wb") as err:
             self.process = subprocess.Popen(

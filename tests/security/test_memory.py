@@ -280,8 +280,8 @@ class Memory(unittest.TestCase):
         """What is not ours to give back is no reason to refuse for good."""
         self.serve(96)
         good = GoodClient(self.server.port)
-        eat = (self.group.usage_mib() + 3 - 96 * 93 // 100) * -1
-        eater = subprocess.Popen([sys.executable, "-c", f"x = b'x' * ({eat} << 20); print('full', flush=True); input()"],
+        eat = 96 * 93 // 100 - self.group.usage_mib() - 3  # with the eater itself
+        eater = subprocess.Popen([sys.executable, "-c", f"x = b'x' * ({eat} << 20); print('full', flush=True); open(0).read()"],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                  preexec_fn=lambda: self.group.procs.write_text(str(os.getpid())))
         self.addCleanup(eater.stdout.close)

@@ -250,6 +250,9 @@ TEST(TooQuiet, SaysWhatAStepWouldTake) {
     EXPECT_TRUE(f->remedy.contains("49m56s")) << f->remedy;
     quiet.traffic.requests = 6600;  // 11/s
     EXPECT_EQ(find(check_change(b10(), after, quiet), "P423-too-quiet"), nullptr);
+    quiet.traffic.requests = 660;
+    quiet.traffic.every = 10;
+    EXPECT_EQ(find(check_change(b10(), after, quiet), "P423-too-quiet"), nullptr) << "a sample";
 }
 
 /// A path that is rewritten before the backend is chosen cannot be written: conditions see the request as sent.

@@ -134,8 +134,9 @@ void basis(Writer& w) {
         w.line("Forecast: there is no recorded traffic; shares assume that every route gets the same.");
         return;
     }
-    w.line(fmt::format("Forecast by {} of {} recorded requests over {}, peak {:.0f}/s:",
+    w.line(fmt::format("Forecast by {} of {} recorded requests{} over {}, peak {:.0f}/s:",
                        f.method == Forecast::Method::replay ? "replay" : "projection", f.requests,
+                       f.every > 1 ? fmt::format(" (one in {})", f.every) : std::string(),
                        text(std::chrono::floor<std::chrono::seconds>(f.span)), f.peak_rate));
 }
 

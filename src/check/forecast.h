@@ -32,6 +32,7 @@ struct RequestClass {
 /// A recording, summed up for rules and projection. All zero when there is none.
 struct Traffic {
     std::uint64_t requests = 0;
+    std::uint64_t every = 1;  ///< each of them stands for so many
     Duration span{};
     double peak_rate = 0;           ///< requests/s: highest mean over any 10 s
     std::vector<RequestClass> mix;  ///< most requested first, then by host and path
@@ -123,6 +124,7 @@ struct Forecast : LoadForecast {
     enum class Method : std::uint8_t { projection, replay } method = Method::projection;
     // What it rests on. requests == 0: shares are by equal mix of the routes, rates are 0, and it passes nothing.
     std::uint64_t requests = 0;
+    std::uint64_t every = 1;  ///< each of them stands for so many
     Duration span{};
     double peak_rate = 0;
 

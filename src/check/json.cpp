@@ -96,6 +96,7 @@ Json json(const Forecast& f) {
     Json out{{"method", f.method == Forecast::Method::replay ? "replay" : "projection"},
              {"has_data", f.has_data()},
              {"requests", f.requests},
+             {"every", f.every},
              {"span_ms", milliseconds(f.span)},
              {"peak_per_second", f.peak_rate},
              {"route_changed", f.route_changed},

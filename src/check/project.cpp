@@ -231,6 +231,7 @@ Forecast project(const config::Config& before, const config::Config& after, cons
 
     Forecast forecast;
     forecast.requests = live.traffic.requests;
+    forecast.every = live.traffic.every;
     forecast.span = live.traffic.span;
     forecast.peak_rate = live.traffic.peak_rate;
     if (live.traffic.any()) {

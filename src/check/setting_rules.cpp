@@ -322,7 +322,7 @@ void too_quiet(const Change& change, Findings& findings) {
     const Traffic& traffic = change.live.traffic;
     const config::Guard& guard = change.before.guard;  // of the config in force: it guards this change
     if (traffic.span < 60s || traffic.requests < 2) return;
-    const double rate = static_cast<double>(traffic.requests) / seconds(traffic.span);
+    const double rate = static_cast<double>(traffic.requests * traffic.every) / seconds(traffic.span);
     double needed = guard.shadow_decisions;
     for (const double share : guard.steps)
         if (share < 1) needed = std::max(needed, judge::least_requests(guard.harm_budget, Share{share}));

@@ -66,6 +66,7 @@ Traffic summarise(const recording::Recording& recording, double peak_rate) {
         bodies.push_back(record.request_body_bytes);
     }
     out.requests = recording.records.size();
+    out.every = recording.every;
     out.span = recording.span();
     out.peak_rate = peak_rate > 0 ? peak_rate : recording::peak_rate(recording);
     out.service_mean = mean(services);

@@ -386,6 +386,7 @@ check::Forecast replay(const recording::Recording& recording, const config::Conf
     check::Forecast forecast;
     forecast.method = check::Forecast::Method::replay;
     forecast.requests = recording.records.size();
+    forecast.every = recording.every;
     forecast.span = recording.span();
     forecast.peak_rate = replay.peak();
     static_cast<check::LoadForecast&>(forecast) = load(replay, options.out, options);

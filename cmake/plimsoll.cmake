@@ -1,7 +1,8 @@
 # plimsoll_module(NAME "One sentence." USES earlier... LIBS external...): a room under src/NAME.
 #   Sources are src/NAME/*.cpp; src/NAME/*_test.cpp become one test binary NAME_test; src/NAME/*_bench.cpp one benchmark
 #   binary NAME_bench; *_fuzz.cpp a libFuzzer binary each (preset fuzz). USES may only name rooms declared earlier, so
-#   arrows point down by construction; tests/layers checks the #includes against the same declarations.
+#   arrows point down by construction; tests/layers checks the #includes against the same declarations. Where the whole room
+#   is too much to build for fuzz targets, DECODERS are the sources that they need, and DECODERS_USE what these use.
 
 set_property(GLOBAL PROPERTY PLIMSOLL_MAP "")
 
@@ -12,7 +13,7 @@ function(plimsoll_options target)
 endfunction()
 
 function(plimsoll_module name sentence)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "USES;LIBS")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "USES;LIBS;DECODERS;DECODERS_USE")
   foreach(used IN LISTS arg_USES)
     if(NOT TARGET plimsoll_${used})
       message(FATAL_ERROR "room '${name}' uses '${used}', which is not declared above it in CMakeLists.txt: arrows point down")
@@ -60,11 +61,20 @@ function(plimsoll_module name sentence)
     target_link_libraries(${name}_bench PRIVATE plimsoll_${name} benchmark::benchmark)
   endif()
   if(PLIMSOLL_FUZZ)
+    set(fuzzed plimsoll_${name})
+    if(arg_DECODERS)
+      set(fuzzed plimsoll_${name}_decoders)
+      list(TRANSFORM arg_DECODERS PREPEND ${dir}/)
+      list(TRANSFORM arg_DECODERS_USE PREPEND plimsoll_)
+      add_library(${fuzzed} STATIC ${arg_DECODERS})
+      plimsoll_options(${fuzzed})
+      target_link_libraries(${fuzzed} PUBLIC ${arg_DECODERS_USE})
+    endif()
     foreach(file IN LISTS fuzzers)
       get_filename_component(target ${file} NAME_WE)
       add_executable(${target} ${file})
       plimsoll_options(${target})
-      target_link_libraries(${target} PRIVATE plimsoll_${name})
+      target_link_libraries(${target} PRIVATE ${fuzzed})
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
     endforeach()

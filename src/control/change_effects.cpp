@@ -20,6 +20,9 @@ struct Overloaded : F... {
     using F::operator()...;
 };
 
+/// Zero when there was nothing after it; what never happened lies too long ago to be subtracted from.
+Duration time_from(Instant decided, Instant last) { return last > decided ? last - decided : Duration{}; }
+
 }  // namespace
 
 void Changes::perform(std::vector<rollout::Effect> effects) {
@@ -132,7 +135,7 @@ void Changes::uninstall() {
     parts_.fleet.install(resident(never), [this, round, undone, decided](Fleet::Installed done) {
         last_switch_ = SwitchTiming{{}, done.at - decided};
         parts_.fleet.use_of(undone, [this, decided](Fleet::Use use) {
-            if (last_switch_) last_switch_->last_started = std::max(Duration{}, use.last_started - decided);
+            if (last_switch_) last_switch_->last_started = time_from(decided, use.last_started);
         });
         parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
         tell_care_undone(done.at - decided, done.at);
@@ -179,7 +182,7 @@ void Changes::adopt(const rollout::Adopt& adopt) {
         usual_failures_ = done.failures;
         parts_.prober.watch({parts_.site.active.get(), parts_.site.candidate.get()});
         parts_.fleet.use_of(old, [this, submission, decided, swapped = done.at](Fleet::Use use) {
-            last_switch_ = SwitchTiming{std::max(Duration{}, use.last_started - decided), swapped - decided};
+            last_switch_ = SwitchTiming{time_from(decided, use.last_started), swapped - decided};
             if (current_ && current_->submission == submission) end_adoption();
         });
     });

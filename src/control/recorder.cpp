@@ -114,13 +114,16 @@ std::uint64_t Recorder::bytes() const {
 
 namespace {
 
+constexpr std::size_t usual_record_bytes = 50;
+
 /// Whole blocks of a segment, or what lies behind damage in it.
 struct Piece {
     const std::string* path = nullptr;
     std::uint64_t at = 0, bytes = 0;
     std::vector<recording::BlockHead> blocks{};
+    std::uint64_t unknown = 0;  ///< bytes of it that lie behind damage
     [[nodiscard]] std::size_t records() const {
-        std::size_t sum = 0;
+        std::size_t sum = unknown / usual_record_bytes;  // else a damaged segment would be kept whole
         for (const recording::BlockHead& block : blocks) sum += block.records;
         return sum;
     }
@@ -140,7 +143,11 @@ void add_pieces(const std::string& path, std::vector<Piece>& to) {
         const std::uint64_t bytes = block ? std::min(size - at, head.size() + block->body) : size - at;
         if (to.empty() || to.back().path != &path || to.back().bytes >= piece_bytes) to.push_back({&path, at});
         to.back().bytes += bytes;
-        if (block) to.back().blocks.push_back(*block);
+        if (block) {
+            to.back().blocks.push_back(*block);
+        } else {
+            to.back().unknown += bytes;
+        }
         at += bytes;
     }
 }

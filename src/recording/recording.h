@@ -116,7 +116,7 @@ struct Recording {
 /// counted and skipped. No bytes are an empty recording. Errors: invalid when there are bytes and not one intact block
 /// among them.
 /// With `every` > 1, one record of each `every` is kept, by dice, so that a pattern in the traffic is not taken for the
-/// traffic. The others cost a tenth of one that is kept.
+/// traffic. The others are checked, but no record is made of them.
 [[nodiscard]] Result<Recording> read(std::string_view bytes, std::size_t every = 1);
 /// Blocks of at most 4,096 records. Records must be in order of time, `at` >= 0; `read` gives the same back.
 [[nodiscard]] std::string write(const Recording& recording);

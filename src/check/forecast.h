@@ -109,6 +109,7 @@ struct Simulated {
     double slow_now = 0, slow_after = 0;      ///< slower than slow_limit, of answered ones
     Duration slow_limit{};
     Duration p99_now{}, p99_after{};
+    std::uint64_t requests = 0;  ///< simulated, of each revision: what the fractions are of
 };
 
 /// What becomes of the requests, given which endpoints are up.

@@ -158,9 +158,9 @@ TEST(Judge, WhatIsWrongInBothViewsIsSaidOnce) {
     EXPECT_EQ(find(findings, "P401-overload")->message.find("once"), std::string::npos);
     // Worse once it is back is said again.
     Forecast forecast = project(b10(), b10(), with_down(3));
-    forecast.simulated = Simulated{};
+    forecast.simulated = Simulated{.requests = 10'000};
     forecast.faults = {{"b0 dies", 0, 0.2, 0.1, 0.5, "dies"}};
-    forecast.recovered->simulated = Simulated{};
+    forecast.recovered->simulated = Simulated{.requests = 10'000};
     forecast.recovered->faults = {{"b3 dies", 0, 0.2, 0.1, 0.1, "dies"}};
     forecast.faults[0].harmed_now = 0.1;
     const Findings two = judge_forecast(forecast, config::Guard{});
@@ -340,7 +340,7 @@ Forecast simulated(double failed_now, double failed_after, double slow_now, doub
     f.method = Forecast::Method::replay;
     f.requests = n;
     f.peak_rate = 100;
-    f.simulated = Simulated{failed_now, failed_after, slow_now, slow_after, 300ms, 100ms, 100ms};
+    f.simulated = Simulated{failed_now, failed_after, slow_now, slow_after, 300ms, 100ms, 100ms, n};
     return f;
 }
 

@@ -199,11 +199,10 @@ double noise(double a, double b, std::uint64_t requests) {
 }
 
 void simulated(Judge& judge) {
-    const std::uint64_t requests = judge.forecast.requests;
-    if (!judge.load->simulated || requests == 0) return;
+    if (!judge.load->simulated || judge.load->simulated->requests == 0) return;
     const Simulated& s = *judge.load->simulated;
     const auto worse = [&](double now, double after, double least) {
-        return after - now > std::max(least, noise(now, after, requests));
+        return after - now > std::max(least, noise(now, after, s.requests));
     };
     if (worse(s.failed_now, s.failed_after, judge.guard.harm_budget)) {
         judge.say(

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/time.h"
 #include "net/network.h"
 
 namespace plimsoll::control {
@@ -24,6 +25,17 @@ public:
     /// `work` runs on the background thread; what it returns runs on control's. Called on control's thread.
     void run(std::function<std::function<void()>()> work);
     [[nodiscard]] std::size_t waiting() const;
+
+    /// For a piece of work that takes long, on its thread: takes turns with those who serve requests. Each rest is
+    /// twice as long as the thread has run since the one before, so a busy machine's spare time lasts for both.
+    class Turns {
+    public:
+        Turns();
+        void rest();
+
+    private:
+        Duration ran_;  ///< processor time of this thread, at the end of the last rest
+    };
 
 private:
     void serve();

@@ -51,7 +51,8 @@ PlanRequest Changes::plan_request(std::string text, std::string file) const {
 
 void Changes::run_plan(PlanRequest request, std::function<void(Planned)> done) {
     parts_.background.run([this, request = std::move(request), done = std::move(done)]() mutable {
-        auto planned = std::make_shared<Planned>(make_planned(request));
+        Background::Turns turns;
+        auto planned = std::make_shared<Planned>(make_planned(request, [&turns] { turns.rest(); }));
         return [this, request = std::move(request), done = std::move(done), planned]() mutable {
             if (!planned->unasked) return done(std::move(*planned));
             parts_.members.remember(planned->document->config);

@@ -30,7 +30,7 @@ bool unservable(const config::Config& config) {
     return false;
 }
 
-Planned make_planned(const PlanRequest& request) {
+Planned make_planned(const PlanRequest& request, const std::function<void()>& between) {
     Planned out;
     config::Parsed parsed = config::parse(request.text, request.file);
     out.checks = parsed.findings;
@@ -64,6 +64,7 @@ Planned make_planned(const PlanRequest& request) {
         options.seed = request.seed;
         options.peak_rate = live.traffic.peak_rate;
         options.out = request.out;
+        options.between = between;
         replayed = sim::replay(recording, discovery::with_found(request.active, request.found), proposed, options);
     }
     out.plan =

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +45,8 @@ struct Planned {
     bool unasked = false;  ///< only `document` is there: its sources have to be asked before anything can be said
 };
 
-[[nodiscard]] Planned make_planned(const PlanRequest& request);
+/// `between` is called between parts of a few milliseconds: see Background::Turns.
+[[nodiscard]] Planned make_planned(const PlanRequest& request, const std::function<void()>& between = {});
 
 /// No listener, no route of an HTTP listener, or a pool that routes name without an endpoint that may take traffic.
 [[nodiscard]] bool unservable(const config::Config& config);

@@ -84,7 +84,7 @@ private:
     Snapshot before_, after_;
     check::ListenerNames names_, names_after_;
     double peak_ = 0, speed_ = 1;
-    Duration span_{};
+    Duration span_{}, span_under_fault_{};
     std::map<config::Address, EndpointModel> now_models_, after_models_;
 };
 
@@ -95,6 +95,7 @@ void Replay::choose(const recording::Recording& recording) {
     const double wanted = std::clamp(peak_ * seconds(options_.longest), 1.0,
                                      static_cast<double>(std::max<std::size_t>(options_.most_requests, 1)));
     span_ = from_seconds(wanted / peak_);
+    span_under_fault_ = std::min(span_, from_seconds(static_cast<double>(options_.most_under_fault) / peak_));
     const std::size_t n = std::min(records.size(), static_cast<std::size_t>(wanted));
     std::size_t first = 0;
     for (std::size_t i = 0; i + n <= records.size(); ++i) {
@@ -166,6 +167,7 @@ void Replay::size_servers() {
 }
 
 Shown Replay::run(const Case& what, const Out& out) const {
+    if (options_.between) options_.between();
     World world({.seed = options_.seed, .workers = 1, .warm = true, .model = {}});
     world.identities() = identities_;
     for (const auto& [address, model] : what.after ? after_models_ : now_models_) {
@@ -187,8 +189,9 @@ Shown Replay::run(const Case& what, const Out& out) const {
         resident.active = after_;
         world.install(resident);
     }
-    const Instant end = Instant{} + span_;
-    if (what.victim) world.fault_at(Instant{} + span_ / 5, *what.victim, what.fault);
+    const Duration span = what.victim ? span_under_fault_ : span_;
+    const Instant end = Instant{} + span;
+    if (what.victim) world.fault_at(Instant{} + span / 5, *what.victim, what.fault);
     world.add_traffic(Replayed{.recording = what.after ? renamed_ : recording_,
                                .first = 0,
                                .last = recording_->records.size(),
@@ -366,6 +369,7 @@ check::LoadForecast load(const Replay& replay, const Out& out, const ReplayOptio
     forecast.no_endpoint_now = now.fraction(now.no_endpoint);
     forecast.no_endpoint_after = then.fraction(then.no_endpoint);
     check::Simulated simulated;
+    simulated.requests = now.requests;
     simulated.p99_now = now.total.quantile(0.99);
     simulated.p99_after = then.total.quantile(0.99);
     simulated.slow_limit = std::max(options.slow_at_least, 2 * simulated.p99_now);

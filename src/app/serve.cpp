@@ -188,6 +188,8 @@ void Server::serving(const std::vector<std::string>& failures) {
     Result<void> done;
     if (!failures.empty()) done = fail(Code::conflict, "not every listener could be opened: " + failures.front());
     if (done && !options_.user.empty()) done = drop_privileges(options_.user, options_.state);
+    if (done && ::geteuid() == 0)
+        spdlog::warn("serving as root, which nothing here needs: start with --user NAME, or with User= under systemd");
     if (done && predecessor_) done = take_over();
     if (!done) {
         exit_ = failed(done.error().detail);

@@ -288,10 +288,11 @@ struct HealthCheck {
 
 struct Timeouts {
     Duration connect = 500ms;
-    Duration per_try = 5s;      ///< until the head of the answer
-    Duration total = 15s;       ///< until the head of the answer, over all attempts
-    Duration idle = 30s;        ///< an answer's body that stalls
-    Duration tunnel_idle = 1h;  ///< a tunnel (WebSocket, CONNECT, TCP) without a byte either way
+    Duration per_try = 5s;          ///< until the head of the answer
+    Duration total = 15s;           ///< until the head of the answer, over all attempts
+    Duration idle = 30s;            ///< an answer's body that stalls
+    Duration tunnel_idle = 1h;      ///< a tunnel (WebSocket, CONNECT, TCP) without a byte either way
+    std::string deadline_header{};  ///< tells an endpoint how many milliseconds are left for its answer; empty = none
     friend bool operator==(const Timeouts&, const Timeouts&) = default;
 };
 

@@ -330,6 +330,10 @@ void describe(V& v, T& t) {
     v.leaf("idle", t.idle, {.min = 0.001, .max = hour_s}, "An answer's body that stalls this long is cut off.");
     v.leaf("tunnel_idle", t.tunnel_idle, {.min = 0.001, .max = 7 * day_s},
            "A tunnel (WebSocket, CONNECT, TCP) without a byte either way is closed.");
+    v.leaf(
+        "deadline_header", t.deadline_header, {.as = As::header_name, .default_text = "none"},
+        "Request header that tells the endpoint how many milliseconds are left for its answer: the nearer end of the "
+        "attempt and of all attempts. What a client sends under this name is replaced.");
 }
 
 template <class V, Of<Retry> T>

@@ -335,6 +335,8 @@ INSTANTIATE_TEST_SUITE_P(
             "P108-bad-value", "listeners.web.proxy_protocol_from[0]", "not a network", 1},
         // Pools.
         Bad{"NobodyAtAll", HEAD "pools: {web: {policy: random}}\n", "P204-empty", "pools.web", "discovery", 3},
+        Bad{"DeadlineInHost", HEAD POOL_WITH "timeouts: {deadline_header: Host}}}\n", "P212-header",
+            "pools.web.timeouts.deadline_header", "a name of its own", 3},
         Bad{"HashWithoutName", HEAD POOL_WITH "hash: {by: cookie}}}\n", "P216-hash", "pools.web.hash.by",
             "which cookie", 3},
         Bad{"HashWithName", HEAD POOL_WITH "hash: {name: x}}}\n", "P216-hash", "pools.web.hash.name", "only headers",

@@ -144,7 +144,8 @@ Pool any_pool(const Config& c, int i) {
     p.protocol = from<PoolProtocol>({PoolProtocol::http1, PoolProtocol::http2});
     p.health = maybe([&] { return any_health(p.protocol); });
     p.panic_threshold = any_fraction();
-    p.timeouts = {any_duration() % 60s + 1ms, 2s, 3s, 4s, any_duration()};
+    p.timeouts = {
+        any_duration() % 60s + 1ms, 2s, 3s, 4s, any_duration(), *rc::gen::element<std::string>("", "X-Left-Ms")};
     if (any_bool()) p.timeouts = {};
     p.retry = {any_count(5), from<std::vector<std::string>>({{}, {"reset"}, {"timeout", "status_5xx"}}), any_fraction(),
                any_fraction(), any_bool()};

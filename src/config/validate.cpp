@@ -251,6 +251,10 @@ void pools(const Config& config, const Names& names, Report& report) {
         endpoints(config, pool, path, report);
         if (pool.discovery) discovery(*pool.discovery, path + ".discovery", report);
         hash(pool.hash, path + ".hash", report);
+        if (const std::string& name = pool.timeouts.deadline_header; frames_messages(name)) {
+            report.error("P212-header", path + ".timeouts.deadline_header",
+                         fmt::format("{} frames the message or says whom it is for", name), "a name of its own");
+        }
         if (pool.tls) report.certificate(names, pool.tls->certificate, path + ".tls.certificate");
         if (pool.adaptive && pool.adaptive->max < pool.adaptive->min) {
             report.error("P209-order", path + ".adaptive.max",

@@ -44,6 +44,9 @@ struct Report {
 void validate(const Config& config, const Sources& sources, Findings& findings);
 /// The part about routes.
 void validate_routes(const Config& config, const Names& names, Report& report);
+/// The name of a field that says where a message ends or belongs to one connection, in any case: who writes or edits
+/// one smuggles (RFC 9112 section 11.2).
+[[nodiscard]] bool frames_messages(std::string_view field);
 /// At most one page for a status.
 void validate_error_pages(const std::vector<ErrorPage>& pages, const std::string& path, Report& report);
 

@@ -16,7 +16,6 @@ namespace {
 constexpr std::array<std::string_view, 1> known_upgrades{"websocket"};
 constexpr std::array<std::string_view, 9> known_methods{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                                         "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-/// Fields that say where a message ends or belong to one connection. Who edits them smuggles (RFC 9112 section 11.2).
 constexpr std::array<std::string_view, 10> framing{"connection", "content-length", "transfer-encoding", "te",
                                                    "trailer",    "upgrade",        "proxy-connection",  "keep-alive",
                                                    "host",       "http2-settings"};
@@ -212,7 +211,7 @@ void rewrite(const Examined& x) {
 
 void header_edit(const Examined& x, const HeaderEdit& edit, std::string_view key) {
     const auto look = [&](std::string_view name, std::string item) {
-        if (std::ranges::find(framing, lower(name)) == framing.end()) return;
+        if (!frames_messages(name)) return;
         const bool host = lower(name) == "host";
         x.error("P212-header", fmt::format("{}.{}", key, item),
                 host ? "Host is part of the request line, so to say" : fmt::format("{} frames the message", name),
@@ -228,7 +227,7 @@ void auth(const Examined& x) {
     x.report.pool(x.names, a.pool, x.path + ".auth.pool");
     const auto look = [&](const std::vector<std::string>& names, std::string_view key) {
         for (std::size_t i = 0; i < names.size(); ++i) {
-            if (std::ranges::find(framing, lower(names[i])) == framing.end()) continue;
+            if (!frames_messages(names[i])) continue;
             x.error("P212-header", fmt::format("auth.{}[{}]", key, i),
                     fmt::format("{} belongs to one connection or message and cannot be taken over", names[i]),
                     lower(names[i]) == "host" ? "auth.host and X-Forwarded-Host are for that" : "leave it out");
@@ -280,6 +279,8 @@ void examine(const Examined& x) {
 }
 
 }  // namespace
+
+bool frames_messages(std::string_view field) { return std::ranges::find(framing, lower(field)) != framing.end(); }
 
 void validate_routes(const Config& config, const Names& names, Report& report) {
     std::unordered_set<std::string_view> seen;

@@ -51,7 +51,7 @@ Planned make_planned(const PlanRequest& request, const std::function<void()>& be
     const config::Config proposed = discovery::with_found(out.document->config, request.found);
     out.unservable = !(unknown && request.nobody_asks) && unservable(proposed);
 
-    const recording::Recording recording = load(request.segments);
+    const recording::Recording recording = load(request.segments, {}, between);
     check::LiveState live{check::summarise(recording, request.peak_rate), request.out};
     live.certificates =
         request.certificates != nullptr ? request.certificates->facts(proposed) : CertificateFiles().facts(proposed);

@@ -162,7 +162,8 @@ std::string_view read(const Piece& piece, std::string& buffer) {
 
 }  // namespace
 
-recording::Recording load(const std::vector<std::string>& segments, const Enough& enough) {
+recording::Recording load(const std::vector<std::string>& segments, const Enough& enough,
+                          const std::function<void()>& between) {
     std::vector<Piece> pieces;  // newest first
     std::size_t records = 0;
     for (auto path = segments.rbegin(); path != segments.rend() && records < enough.looked_at; ++path) {
@@ -179,6 +180,7 @@ recording::Recording load(const std::vector<std::string>& segments, const Enough
     whole.records.reserve(records / whole.every + pieces.size());
     std::string buffer;
     for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
+        if (between) between();
         auto part = recording::read(read(*piece, buffer), whole.every);
         if (!part || part->records.empty()) continue;
         if (whole.records.empty()) whole.start = part->start;

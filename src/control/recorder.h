@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,9 @@ struct Enough {
     std::size_t most = 50'000;        ///< of these, evenly
 };
 /// Reads segments, newest first, and keeps a sample; in order of time. Nothing recorded: an empty recording. About
-/// 40 ms for as much as is enough (control_bench).
-[[nodiscard]] recording::Recording load(const std::vector<std::string>& segments, const Enough& enough = {});
+/// 40 ms for as much as is enough (control_bench). `between` is called before each piece of about a millisecond.
+[[nodiscard]] recording::Recording load(const std::vector<std::string>& segments, const Enough& enough = {},
+                                        const std::function<void()>& between = {});
 /// recording::peak_rate of all segments. Reads 40 bytes a block.
 [[nodiscard]] double peak_rate(const std::vector<std::string>& segments);
 

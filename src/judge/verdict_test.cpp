@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/random.h"
+#include "judge/eight_servers.h"
 
 namespace plimsoll::judge {
 namespace {
@@ -18,31 +19,13 @@ struct Site {
     double rate = 2000;
     double error_active = 0.001, error_candidate = 0.001;
     double slower_candidate = 1;
-    std::vector<double> shares_active = std::vector<double>(8, 0.125);
-    std::vector<double> shares_candidate = std::vector<double>(8, 0.125);
+    std::vector<double> shares_active = even_shares(), shares_candidate = even_shares();
     double capacity = 400;
     Instant now{1'000'000'000};
     Random random{7};
 
     [[nodiscard]] std::vector<EndpointFacts> facts() const {
-        std::vector<EndpointFacts> all;
-        for (std::uint32_t i = 0; i < 8; ++i)
-            all.push_back({.id = EndpointId{i},
-                           .name = "b" + std::to_string(i),
-                           .pool = "web",
-                           .group = "",
-                           .capacity = capacity,
-                           .expected_active = shares_active[i],
-                           .expected_candidate = shares_candidate[i]});
-        return all;
-    }
-    [[nodiscard]] std::uint32_t draw(const std::vector<double>& shares) {
-        double u = random.uniform();
-        for (std::uint32_t i = 0; i < shares.size(); ++i) {
-            if (u < shares[i]) return i;
-            u -= shares[i];
-        }
-        return 7;
+        return eight_servers(shares_active, shares_candidate, capacity);
     }
     measure::Tally window(double share) {
         measure::Tally t;
@@ -57,7 +40,7 @@ struct Site {
             o.status = random.chance(b ? error_candidate : error_active) ? 503 : 200;
             o.first_byte = from_seconds(random.lognormal(0.04, 0.5) * (b ? slower_candidate : 1));
             o.attempt_count = 1;
-            o.attempt[0].endpoint = EndpointId{draw(b ? shares_candidate : shares_active)};
+            o.attempt[0].endpoint = EndpointId{draw(random, b ? shares_candidate : shares_active)};
             o.attempt[0].status = o.status;
             measure::fold(t, o);
         }

@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "judge/diagnose.h"
+#include "judge/eight_servers.h"
 
 namespace plimsoll::judge {
 namespace {
@@ -18,7 +19,7 @@ using namespace std::chrono_literals;
 struct Town {
     double rate = 1000;
     double share = 0;
-    std::vector<double> shares_active = std::vector<double>(8, 0.125), shares_candidate = shares_active;
+    std::vector<double> shares_active = even_shares(), shares_candidate = even_shares();
     std::vector<double> failing = std::vector<double>(8, 0.0005), slower = std::vector<double>(8, 1.0);
     double candidate_failing = 0;
     double capacity = 250;
@@ -31,24 +32,9 @@ struct Town {
     measure::Tally since;
 
     [[nodiscard]] std::vector<EndpointFacts> facts() const {
-        std::vector<EndpointFacts> all;
-        for (std::uint32_t i = 0; i < 8; ++i)
-            all.push_back({.id = EndpointId{i},
-                           .name = "b" + std::to_string(i),
-                           .pool = "web",
-                           .group = groups[i],
-                           .capacity = capacity,
-                           .expected_active = shares_active[i],
-                           .expected_candidate = shares_candidate[i]});
+        std::vector<EndpointFacts> all = eight_servers(shares_active, shares_candidate, capacity);
+        for (std::uint32_t i = 0; i < 8; ++i) all[i].group = groups[i];
         return all;
-    }
-    std::uint32_t draw(const std::vector<double>& shares) {
-        double u = random.uniform();
-        for (std::uint32_t i = 0; i < 8; ++i) {
-            if (u < shares[i]) return i;
-            u -= shares[i];
-        }
-        return 7;
     }
     measure::Tally window() {
         measure::Tally t;
@@ -60,7 +46,7 @@ struct Town {
             Outcome o;
             o.arm = random.chance(share) ? Arm::candidate : Arm::active;
             const bool b = o.arm == Arm::candidate;
-            const std::uint32_t server = draw(b ? shares_candidate : shares_active);
+            const std::uint32_t server = draw(random, b ? shares_candidate : shares_active);
             o.route = RouteId{0};
             o.status = random.chance(failing[server] + (b ? candidate_failing : 0)) ? 503 : 200;
             o.first_byte = from_seconds(random.lognormal(0.04, 0.5) * slower[server]);

@@ -1,4 +1,6 @@
 // One attempt of an exchange: a connection, the request on it, the head of the answer.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "proxy/destination.h"
@@ -181,6 +183,11 @@ void Exchange::draft_request(http::Draft& draft, std::string_view fallback_host,
     if (grpc_timeout_) {
         const Duration left = total_deadline().at - core_.now();
         draft.set("grpc-timeout", draft.keep(format_grpc_timeout(left)));
+    }
+    if (const std::string& name = pool_->timeouts.deadline_header; !name.empty()) {
+        const Duration left = std::max(head_deadline().at - core_.now(), Duration{});
+        const fmt::format_int text(std::chrono::duration_cast<std::chrono::milliseconds>(left).count());
+        draft.set(name, draft.keep({text.data(), text.size()}));
     }
     if (!upgrade_to_.empty() && !http2_up) websocket_request(draft, head_, core_.random);
     if (auth_) auth_->write_upstream(draft);

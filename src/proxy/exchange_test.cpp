@@ -281,6 +281,32 @@ TEST_F(ExchangeTest, ACopyIsWhatTheEndpointWouldHaveGot) {
     EXPECT_EQ(copy, original);
 }
 
+// ---- the endpoint's deadline ---------------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, AnEndpointIsToldHowLongItHas) {
+    config.pools[0].timeouts = {.per_try = 2s, .total = 3s, .deadline_header = "X-Deadline-Ms"};
+    config.pools[0].retry = {.attempts = 2, .on = {"timeout"}};
+    backend(1).reply = backend(2).reply = [](const std::string&) { return Reply{.bytes = "", .delay = 1h}; };
+    install();
+    Caller caller = call();
+    caller.say(get("/", "x-deadline-ms: 999999\r\nX-Other: 1\r\n"));
+    network.advance(10s);
+    ASSERT_EQ(backend(1).seen.size(), 1u);
+    ASSERT_EQ(backend(2).seen.size(), 1u);
+    const bool in_order = has(backend(1).seen[0], ": 2000\r\n");
+    const std::string &first = backend(in_order ? 1 : 2).seen[0], &second = backend(in_order ? 2 : 1).seen[0];
+    EXPECT_TRUE(has(first, "X-Deadline-Ms: 2000\r\n")) << first;
+    EXPECT_TRUE(has(second, "X-Deadline-Ms: 1000\r\n")) << "of three seconds two are gone: " << second;
+    EXPECT_FALSE(has(first + second, "999999")) << "a client cannot say it";
+}
+
+TEST_F(ExchangeTest, NobodyIsToldUnlessThePoolSaysHow) {
+    install();
+    call().ask(get("/", "X-Deadline-Ms: 5\r\n"));
+    const std::string& seen = backend(1).seen.empty() ? backend(2).seen[0] : backend(1).seen[0];
+    EXPECT_TRUE(has(seen, "X-Deadline-Ms: 5\r\n")) << "then it is a header as any other";
+}
+
 // ---- tunnels -------------------------------------------------------------------------------------------------------
 
 class TunnelEnd : public ExchangeTest {

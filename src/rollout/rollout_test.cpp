@@ -263,7 +263,7 @@ TEST(Rollout, ARollbackThatTheOldRevisionCannotCarryIsNotDoneAtOnce) {
     EXPECT_EQ(stage_of(w.state), Stage::undoing);
     EXPECT_EQ(w.uninstalls, 0);
     EXPECT_GT(w.shares_installed.back(), 0.5);
-    w.shares_active = even();
+    w.shares_active = even_shares();
     for (int i = 0; i < 5; ++i) w.step();
     EXPECT_EQ(w.uninstalls, 1);
     EXPECT_EQ(w.run().exit_code, 4);

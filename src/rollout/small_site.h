@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "judge/eight_servers.h"
 #include "rollout/rollout.h"
 
 namespace plimsoll::rollout {
@@ -18,7 +19,7 @@ using namespace std::chrono_literals;
 
 inline constexpr Duration tick = 100ms;
 
-inline std::vector<double> even() { return std::vector<double>(8, 0.125); }
+using judge::even_shares;
 
 /// Three quarters of requests to two of eight servers: the story.
 inline std::vector<double> concentrated() {
@@ -39,7 +40,7 @@ struct World {
     double rate = 1920;
     double capacity = 400;
     double error_active = 0.0005, error_candidate = 0.0005;
-    std::vector<double> shares_active = even(), shares_candidate = even();
+    std::vector<double> shares_active = even_shares(), shares_candidate = even_shares();
     bool installs_acknowledged = true, uninstalls_acknowledged = true;
     bool answers = true;  ///< of checks, simulation, journal
     Findings check_findings;
@@ -59,24 +60,7 @@ struct World {
     int adopted = 0, uninstalls = 0;
 
     [[nodiscard]] std::vector<judge::EndpointFacts> facts() const {
-        std::vector<judge::EndpointFacts> all;
-        for (std::uint32_t i = 0; i < 8; ++i)
-            all.push_back({.id = EndpointId{i},
-                           .name = "b" + std::to_string(i),
-                           .pool = "web",
-                           .group = "",
-                           .capacity = capacity,
-                           .expected_active = shares_active[i],
-                           .expected_candidate = shares_candidate[i]});
-        return all;
-    }
-    std::uint32_t draw(const std::vector<double>& shares) {
-        double u = random.uniform();
-        for (std::uint32_t i = 0; i < 8; ++i) {
-            if (u < shares[i]) return i;
-            u -= shares[i];
-        }
-        return 7;
+        return judge::eight_servers(shares_active, shares_candidate, capacity);
     }
     measure::Tally window() {
         measure::Tally t;
@@ -90,7 +74,7 @@ struct World {
             Outcome o;
             o.arm = random.chance(share.value) ? Arm::candidate : Arm::active;
             const bool b = o.arm == Arm::candidate;
-            const std::uint32_t server = draw(b ? shares_candidate : shares_active);
+            const std::uint32_t server = judge::draw(random, b ? shares_candidate : shares_active);
             const double u = load[server];
             const double lost = u > 1 ? 1 - 1 / u : 0;
             o.route = RouteId{0};
@@ -102,7 +86,7 @@ struct World {
             measure::fold(t, o);
             if (!shadow) continue;
             ++t.shadow.decisions;
-            ++t.shadow.picks[draw(shares_candidate)];
+            ++t.shadow.picks[judge::draw(random, shares_candidate)];
             ++t.shadow.active_picks[server];
         }
         return t;

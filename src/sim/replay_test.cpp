@@ -296,6 +296,25 @@ TEST(Replay, SameArgumentsSameForecast) {
     EXPECT_NE(text(5), text(6));
 }
 
+TEST(Replay, RestsBetweenCasesChangeNothing) {
+    const auto before = site(ten(), config::Policy::least_request);
+    const auto after = site(ten({3, 1, 1, 1, 1, 1, 1, 1, 1, 1}), config::Policy::least_request);
+    const auto recording = traffic(800, 3000);
+    int rests = 0;
+    ReplayOptions options{.peak_rate = 800};
+    const std::string without = check::to_json(replay(recording, before, after, options));
+    options.between = [&rests] { ++rests; };
+    EXPECT_EQ(check::to_json(replay(recording, before, after, options)), without);
+    EXPECT_EQ(rests, 4 + 2 * 5) << "shares and service, then five faults, of both revisions";
+}
+
+TEST(Replay, AsManyRequestsAreSimulatedAsIsSaid) {
+    const auto config = site(ten(), config::Policy::round_robin);
+    const auto forecast = replay(traffic(1200, 30'000), config, config, {.peak_rate = 1200, .faults = false});
+    EXPECT_EQ(forecast.requests, 30'000);
+    EXPECT_NEAR(static_cast<double>(forecast.simulated->requests), 10'000, 100);
+}
+
 TEST(Replay, NoDataIsNoForecast) {
     const auto config = site(ten(), config::Policy::round_robin);
     const auto forecast = replay({}, config, config);

@@ -321,13 +321,14 @@ class Backends(unittest.TestCase):
         made.authority("inside")
         right, wrong = made.leaf("right", "app.internal"), made.leaf("wrong", "other.internal")
         unknown = made.leaf("unknown", "app.internal", ca="elsewhere")
+        nul = made.leaf("nul", "x", alternative=b"app.internal\0.evil.example")  # Envoy CVE-2026-47778
         ours = made.leaf("ours", "plimsoll", ca="inside", client=True)
 
         def site(pair, more=""):
             port = free_port()
             return (port, f"server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; {more} "
                     "location / { default_type text/plain; return 200 'sni=$ssl_server_name verify=$ssl_client_verify proto=$server_protocol'; } }")
-        sites = {"right": site(right), "wrong": site(wrong), "unknown": site(unknown),
+        sites = {"right": site(right), "wrong": site(wrong), "unknown": site(unknown), "nul": site(nul),
                  "asks": site(right, f"ssl_client_certificate {made.directory / 'inside.pem'}; ssl_verify_client on;")}
         plain = free_port()
         sites["plain"] = (plain, f"server {{ listen 127.0.0.1:{plain}; return 200 plain; }}")
@@ -347,6 +348,7 @@ class Backends(unittest.TestCase):
         pool("right2", sites["right"][0], tls, protocol="http2")
         pool("wrong", sites["wrong"][0], tls)
         pool("unknown", sites["unknown"][0], tls)
+        pool("nul", sites["nul"][0], tls)
         pool("system", sites["right"][0], {"server_name": "app.internal"})
         pool("unverified", sites["unknown"][0], {"server_name": "app.internal", "verify": False})
         pool("asks", sites["asks"][0], dict(tls, certificate="ours"))
@@ -367,7 +369,7 @@ class Backends(unittest.TestCase):
 
     @needs("nginx")
     def test_not_taken(self):
-        for name in ("wrong", "unknown", "system", "plaintext"):
+        for name in ("wrong", "unknown", "nul", "system", "plaintext"):
             answer = self.get(name)
             self.assertEqual((answer.status, answer.get("X-Plimsoll-Cause")), (502, "upstream_tls"), (name, answer.raw))
 

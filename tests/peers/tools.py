@@ -28,6 +28,12 @@ def run(*argv, stdin=None, seconds=20, check=False, text=True, **options):
     return done
 
 
+def alternative_names(name):
+    """A subjectAltName of one DNS name with whatever bytes, as openssl's configuration has it. At most 100 bytes."""
+    dns = bytes([0x82, len(name)]) + name  # GeneralName, [2] IA5String
+    return "DER:" + (bytes([0x30, len(dns)]) + dns).hex()
+
+
 class Certificates:
     """An authority in a temporary directory, and what it signs. One for a process."""
 
@@ -41,14 +47,17 @@ class Certificates:
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign", check=True)
         return self.directory / f"{name}.pem"
 
-    def leaf(self, file, *names, ca="ca", client=False, rsa=False, must_staple=False, chain_too=False):
-        """(chain, key) of a new certificate for `names`; the first is its common name."""
+    def leaf(self, file, *names, ca="ca", client=False, rsa=False, must_staple=False, chain_too=False,
+             alternative=None):
+        """(chain, key) of a new certificate for `names`; the first is its common name. `alternative`: the bytes of one DNS name to stand
+        there instead."""
         chain, key, request = (self.directory / f"{file}.{end}" for end in ("pem", "key", "csr"))
         kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         run("openssl", "req", "-newkey", *kind, "-nodes", "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request, check=True)
         extensions = self.directory / f"{file}.ext"
         extensions.write_text(
-            "subjectAltName=" + ",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in names) +
+            "subjectAltName=" + (alternative_names(alternative) if alternative else
+                                 ",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in names)) +
             "\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature"
             f"\nextendedKeyUsage={'clientAuth' if client else 'serverAuth'}\n" + ("tlsfeature=status_request\n" if must_staple else ""))
         run("openssl", "x509", "-req", "-in", request, "-CA", self.directory / f"{ca}.pem", "-CAkey", self.directory / f"{ca}.key",

@@ -129,12 +129,11 @@ struct Backends::World {
     async::Scope controlling;
 
     [[nodiscard]] Result<void> begin(const BackendsSettings& settings);
-    /// The loop goes last: nobody may wait for it any more.
+    /// The loop stays until its thread has been joined: whoever stops it may be inside stop() for longer than it runs.
     void end() {
         controlling.cancel();
         servers.clear();
         control.reset();
-        loop.reset();
     }
 
     static Result<void> listen(Server& server);

@@ -132,6 +132,16 @@ class Balancing(SiteTest):
         runs = max(len(each) for each in re.findall(r"0+", "".join(name[1] for name in got)))
         self.assertLessEqual(runs, 4, "a burst of as many as the weight: " + "".join(name[1] for name in got))
 
+    @variants(("cookie", {"by": "cookie", "name": "user"}, lambda key: ("-b", f"other={key % 3}; user={key}")),
+              ("client", {"by": "client"}, lambda key: ("--interface", f"127.0.3.{key + 1}")),
+              ("header", {"by": "header", "name": "X-User"}, lambda key: ("-H", f"x-user: {key}")))
+    def test_a_key_has_its_server(self, hashed, says):
+        """curl says the key as a client would; the same key finds the same server, and the keys are spread."""
+        server = self.pool(policy="maglev", hash=hashed)
+        found = [{ask(*says(key), f"http://127.0.0.1:{server.port}/?{i}").body for i in range(3)} for key in range(12)]
+        self.assertEqual({len(each) for each in found}, {1}, found)
+        self.assertGreater(len(set.union(*found)), 2, found)
+
     @variants(("least_request", "least_request"), ("peak_ewma", "peak_ewma"), ("prequal", "prequal"))
     def test_the_slow_one_gets_less(self, policy):
         """One of two takes about a second for each, the other next to nothing."""
@@ -191,6 +201,8 @@ class Balancing(SiteTest):
 @needs("nginx")
 @needs("h2load")
 class Limits(SiteTest):
+    locations = "location /left { return 200 $http_x_left_ms; }"
+
     def slow_backend(self):
         """Counts how many requests it holds at once, each for 20 ms."""
         backend, lock = Backend(), threading.Lock()
@@ -275,6 +287,12 @@ class Limits(SiteTest):
         self.assertEqual(answer.status, wanted)
         self.assertRegex(answer.body, f"(?i)x-plimsoll-cause: {cause}")
         self.assertTrue(0.29 < time.monotonic() - begun < 2 * PATIENCE)
+
+    def test_a_server_is_told_its_deadline(self):
+        server = self.pool(timeouts={"per_try": "2s", "total": "5s", "deadline_header": "X-Left-Ms"})
+        for version in ("--http1.1", "--http2-prior-knowledge"):
+            told = ask(version, "-H", "X-Left-Ms: 999999", f"http://127.0.0.1:{server.port}/left").body
+            self.assertTrue(1000 < int(told) <= 2000, told)
 
 
 @needs("nginx")

@@ -167,7 +167,9 @@ protected:
 TEST_F(ControlTest, TheFirstStartIsJournaledAndServes) {
     start(config(10));
     send();
-    EXPECT_EQ(disk_->kinds, (std::vector<std::string>{"revision", "active"}));
+    std::vector<std::string> first = disk_->kinds;  // known_good may follow by now, on a machine that is slow
+    first.resize(2);
+    EXPECT_EQ(first, (std::vector<std::string>{"revision", "active"}));
     EXPECT_EQ(control_->history().active, RevisionNumber{1});
     EXPECT_EQ(bad_, 0u);
 }

@@ -10,6 +10,9 @@ constexpr int trim_share = 20, trim_share_soon = 5;
 constexpr Duration trim_rest = std::chrono::milliseconds(50);
 /// From an order, or a refusal, until most of what it frees is free.
 constexpr Duration until_freed = std::chrono::milliseconds(20);
+/// How fast usage rises is taken over so long, and never over less than half of it: the kernel counts by batches of
+/// pages, 256 KiB a processor, which within a millisecond would look like a flood.
+constexpr Duration rise_over = std::chrono::milliseconds(10);
 
 }  // namespace
 
@@ -30,7 +33,8 @@ void MemoryGuard::set_levels(const MemoryReading& reading) {
 
 std::uint64_t MemoryGuard::ahead(std::uint64_t in_use, Instant now) const {
     if (in_use <= seen_ || now <= seen_at_ || seen_ == 0) return in_use;
-    const double rate = static_cast<double>(in_use - seen_) / static_cast<double>((now - seen_at_).count());
+    const Duration over = std::max(now - seen_at_, rise_over / 2);
+    const double rate = static_cast<double>(in_use - seen_) / static_cast<double>(over.count());
     return in_use + static_cast<std::uint64_t>(rate * static_cast<double>(foresight.count()));
 }
 
@@ -76,8 +80,11 @@ MemoryGuard::Step MemoryGuard::look(const MemoryReading& reading, Instant now) {
     step.changed = shedding_ != before;
     step.trim = reading.in_use > resume_ && now >= next_trim_;
     if (shedding_) step.end_bytes = order(reading, now);
-    seen_ = reading.in_use;
-    seen_at_ = now;
+    near_ = reading.in_use > reading.limit / 4 * 3;
+    if (now >= seen_at_ + rise_over) {
+        seen_ = reading.in_use;
+        seen_at_ = now;
+    }
     return step;
 }
 

@@ -37,11 +37,15 @@ public:
     void relieved(std::uint64_t held, Instant now);
 
     [[nodiscard]] bool shedding() const { return shedding_; }
+    /// How soon to look again: near the limit it takes workers some milliseconds to be beyond it.
+    [[nodiscard]] Duration next_look() const { return near_ ? look_close : look_far; }
     /// Usage above which work is refused; of the last look.
     [[nodiscard]] std::uint64_t level() const { return refuse_; }
     /// Usage that is taken for granted; 0 = none.
     [[nodiscard]] std::uint64_t floor() const { return floor_; }
 
+    static constexpr Duration look_far = std::chrono::milliseconds(10);
+    static constexpr Duration look_close = std::chrono::milliseconds(1);
     /// Time between two orders to end connections: what the first has freed must be seen.
     static constexpr Duration order_every = std::chrono::milliseconds(100);
     /// The same while usage runs towards the kernel's limit.
@@ -63,11 +67,12 @@ private:
     [[nodiscard]] bool spent(const MemoryReading& reading) const;
 
     bool shedding_ = false;
+    bool near_ = false;  ///< above three quarters of the limit
     std::uint64_t floor_ = 0;
     std::uint64_t refuse_ = 0, resume_ = 0, end_ = 0;  ///< levels
     Instant since_{};                                  ///< shedding
     Instant above_since_{};                            ///< usage was last at or below refuse_
-    std::uint64_t seen_ = 0;                           ///< usage at the last look
+    std::uint64_t seen_ = 0;                           ///< usage a while ago: what it has risen from
     Instant seen_at_{INT64_MIN};
     Instant next_trim_{}, trim_began_{INT64_MIN};
     Duration trim_cost_{};

@@ -101,7 +101,7 @@ MemoryReading MemoryGauge::read(Group& group, Instant now) {
                       .limit = group_limit(group.hard),
                       .hard = group.hard,
                       .sockets = group.version2};
-    if (out.in_use <= out.limit - out.limit / 10) return out;  // even with its page cache
+    if (out.in_use <= out.limit / 10 * 7) return out;  // even with its page cache
     if (now >= group.cache_at + cache_every) {
         std::array<char, 8192> text;
         const std::string_view lines = contents(group.stat, text);

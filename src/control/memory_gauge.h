@@ -4,6 +4,7 @@
 // Source: Linux's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,8 +15,12 @@
 
 namespace plimsoll::control {
 
-/// Work is refused from this part of a cgroup's limit on.
-inline constexpr std::uint64_t group_limit(std::uint64_t hard) { return hard / 10 * 9; }
+/// Where work is refused in a cgroup: 90 % of its limit, but 16 MiB below it in small ones, which is what workers can
+/// take in some milliseconds, and nowhere below three quarters.
+inline constexpr std::uint64_t group_limit(std::uint64_t hard) {
+    constexpr std::uint64_t burst = 16 << 20;
+    return hard - std::max(hard / 10, std::min(hard / 4, burst));
+}
 
 class MemoryGauge {
 public:
@@ -24,7 +29,7 @@ public:
 
     /// Of all limits (`written` by the operator, in bytes of resident memory, 0 = none; the group's, and those of the
     /// groups above it) the one that is nearest. Descriptors stay open; a hundred looks a second cost half a percent of
-    /// a processor. Page cache is told apart, which is dear, only near a limit and 20 times a second at most.
+    /// a processor. Page cache is told apart, which is dear, from 70 % of a limit on and 20 times a second at most.
     [[nodiscard]] MemoryReading read(std::uint64_t written, Instant now);
 
 private:

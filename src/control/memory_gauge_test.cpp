@@ -54,9 +54,18 @@ TEST_F(Groups, TheNearestLimitCountsAndNotTheSmallest) {
     write_group("a/", "3000000\n", "1000\n");
     const MemoryReading reading = gauge("0::/a\n").read(0, now_);
     EXPECT_EQ(reading.hard, 4'000'000u);
-    EXPECT_EQ(reading.limit, 3'600'000u);
+    EXPECT_EQ(reading.limit, 3'000'000u);
     EXPECT_EQ(reading.in_use, 3'900'000u);
     EXPECT_TRUE(reading.sockets);
+}
+
+TEST(GroupLimit, IsBelowTheKernelsByWhatWorkersTakeInAMoment) {
+    constexpr std::uint64_t mib = 1 << 20;
+    EXPECT_EQ(group_limit(1000 * mib), 900 * mib);
+    EXPECT_EQ(group_limit(160 * mib), 144 * mib);
+    EXPECT_EQ(group_limit(128 * mib), 112 * mib);
+    EXPECT_EQ(group_limit(64 * mib), 48 * mib);
+    EXPECT_EQ(group_limit(32 * mib), 24 * mib);
 }
 
 TEST_F(Groups, Version1) {
@@ -75,14 +84,14 @@ TEST_F(Groups, Version1) {
 }
 
 TEST_F(Groups, PageCacheIsToldApartOnlyNearTheLimitAndNotAtEachLook) {
-    write_group("", "1000000\n", "810000\n", "anon 1\ninactive_file 1000\nactive_file 2000\n");
+    write_group("", "1000000\n", "525000\n", "anon 1\ninactive_file 1000\nactive_file 2000\n");
     MemoryGauge it = gauge("0::/\n");
-    EXPECT_EQ(it.read(0, now_).in_use, 810'000u);
-    write("memory.current", "810001\n");
-    EXPECT_EQ(it.read(0, now_).in_use, 807'001u);
+    EXPECT_EQ(it.read(0, now_).in_use, 525'000u);
+    write("memory.current", "525001\n");
+    EXPECT_EQ(it.read(0, now_).in_use, 522'001u);
     write("memory.stat", "inactive_file 0\nactive_file 0\n");
-    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(49)).in_use, 807'001u);
-    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(50)).in_use, 810'001u);
+    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(49)).in_use, 522'001u);
+    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(50)).in_use, 525'001u);
 }
 
 TEST_F(Groups, LimitsAndGroupsMayChangeWhileWeRun) {

@@ -54,6 +54,19 @@ TEST_F(Group, EndsEarlierWhenUsageRunsAway) {
     EXPECT_GT(look(935).end_bytes, 0u) << "20 ms later already";
 }
 
+TEST_F(Group, LooksMoreOftenNearTheLimitAndTakesNoStepOfTheKernelsForAFlood) {
+    look(675);
+    EXPECT_EQ(guard_.next_look(), milliseconds(10));
+    look(676);
+    EXPECT_EQ(guard_.next_look(), milliseconds(1));
+    look(895, milliseconds(1000));
+    look(901, milliseconds(1000));
+    look(901, milliseconds(20));
+    EXPECT_EQ(look(905, milliseconds(1)).end_bytes, 0u) << "4 in a millisecond are not 400 in a hundred";
+    EXPECT_EQ(look(905, milliseconds(8)).end_bytes, 0u);
+    EXPECT_GT(look(912, milliseconds(1)).end_bytes, 0u) << "11 in ten milliseconds: 1022 in a hundred";
+}
+
 TEST_F(Group, EndsWhenItStaysAboveTheLimitForASecond) {
     look(901);
     EXPECT_EQ(look(910, milliseconds(500)).end_bytes, 0u);

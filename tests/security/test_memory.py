@@ -148,7 +148,7 @@ class Memory(unittest.TestCase):
     def serve(self, limit_mib, max_memory_mib=None):
         """A server in a group of `limit_mib`, or in ours with a limit of its own."""
         self.limit_mib = max_memory_mib or limit_mib
-        self.allowed = max_memory_mib << 20 if max_memory_mib else (limit_mib << 20) // 10 * 9
+        self.allowed = max_memory_mib << 20 if max_memory_mib else (limit_mib << 20) - max((limit_mib << 20) // 10, min((limit_mib << 20) // 4, 16 << 20))
         self.group = None if max_memory_mib else Group(limit_mib << 20)
         if self.group:
             self.addCleanup(self.group.remove)

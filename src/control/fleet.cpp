@@ -156,6 +156,11 @@ void Fleet::reopen_logs() {
     for (const auto& member : members_) member->loop->post([&worker = *member->worker] { worker.reopen_log(); });
 }
 
+void Fleet::allow(std::uint64_t bytes) {
+    shed_counts_->allowance = bytes / members_.size();
+    ++shed_counts_->looks;
+}
+
 void Fleet::shed(bool on) {
     shed_counts_->shedding = on;
     for (const auto& member : members_) member->loop->post([&worker = *member->worker, on] { worker.shed(on); });

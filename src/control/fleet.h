@@ -83,6 +83,8 @@ public:
     void reopen_logs();
 
     // ---- from any thread ----
+    /// Until this is called again, new connections that take about so many bytes may come in, at all workers together.
+    void allow(std::uint64_t bytes);
     /// See proxy::Worker::shed.
     void shed(bool on);
     struct Relief {

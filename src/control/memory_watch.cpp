@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <utility>
@@ -93,6 +94,7 @@ void MemoryWatch::look() {
     const MemoryGuard::Step step = guard_.look(reading, now);
     in_use_ = reading.in_use;
     limit_ = reading.limit == 0 ? 0 : guard_.level();
+    fleet_.allow(reading.limit == 0 ? UINT64_MAX : guard_.level() - std::min(guard_.level(), reading.in_use));
     if (step.changed) {
         shedding_ = guard_.shedding();
         fleet_.shed(guard_.shedding());

@@ -17,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Duration block_length = std::chrono::seconds(1);
+/// So many requests are a block before the second is over: 300 bytes each and their strings, in a buffer that doubles.
+constexpr std::size_t block_requests = 8192;
 constexpr Duration segment_length = std::chrono::seconds(30);
 /// Requests held in memory between two blocks; more are the workers' to drop (they count it).
 constexpr std::size_t max_buffered = 1'000'000;
@@ -48,7 +50,7 @@ void Recorder::add(std::vector<Timed> records, Timestamp now) {
     const auto taken = static_cast<std::ptrdiff_t>(std::min(room, records.size()));
     buffer_.insert(buffer_.end(), std::make_move_iterator(records.begin()),
                    std::make_move_iterator(records.begin() + taken));
-    if (!buffer_.empty() && now - block_start_ >= block_length) write_block(now);
+    if (buffer_.size() >= block_requests || (!buffer_.empty() && now - block_start_ >= block_length)) write_block(now);
 }
 
 void Recorder::flush(Timestamp now) {

@@ -333,9 +333,10 @@ Task<void> accept_from(Worker::Core& core, std::shared_ptr<ListenerSlot> slot) {
     for (;;) {
         auto stream = co_await slot->listener->accept({});
         if (!stream) co_return;
-        if (core.sheds() || slot->connections >= core.connection_limit(*slot)) {
+        const bool short_of_memory = core.sheds() || !core.affords_connection();
+        if (short_of_memory || slot->connections >= core.connection_limit(*slot)) {
             ++core.tally.connections_refused;
-            if (core.sheds()) ++core.settings.shed->connections_refused;
+            if (short_of_memory) ++core.settings.shed->connections_refused;
             (*stream)->abort();
             continue;
         }

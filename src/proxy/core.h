@@ -58,6 +58,8 @@ struct Worker::Core {
     void shed(bool on);
     /// No new work is to be taken.
     [[nodiscard]] bool sheds() const { return shedding || settings.shed->shedding.load(std::memory_order_relaxed); }
+    /// One more connection fits into what may be taken on before the next look at memory; counts it.
+    [[nodiscard]] bool affords_connection();
     std::uint64_t relieve(std::uint64_t bytes, bool sockets);
 
     Report collect();
@@ -121,6 +123,8 @@ struct Worker::Core {
     bool cutting = false;   ///< the drain's deadline has passed
 
     Blocks blocks;
+    std::uint32_t look_seen = 0;       ///< at memory, and
+    std::uint64_t taken_on_since = 0;  ///< bytes, about
     DraftPool drafts;
     Upstreams upstreams;
     Chain<Client> clients;

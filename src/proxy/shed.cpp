@@ -68,6 +68,16 @@ void Worker::Core::shed(bool on) {
     clients.each([](Client& client) { client.refuse_half_head(); });
 }
 
+bool Worker::Core::affords_connection() {
+    const ShedCounts& shed = *settings.shed;
+    if (const std::uint32_t look = shed.looks.load(std::memory_order_relaxed); look != look_seen) {
+        look_seen = look;
+        taken_on_since = 0;
+    }
+    taken_on_since += connection_bytes + block_bytes;
+    return taken_on_since <= shed.allowance.load(std::memory_order_relaxed);
+}
+
 std::uint64_t Worker::Core::relieve(std::uint64_t bytes, bool sockets) {
     std::vector<Client*> holders;
     holders.reserve(connections);

@@ -24,6 +24,21 @@ TEST_F(World, ShortOfMemoryHalfSentHeadsAreRefusedToo) {
     EXPECT_EQ(times(log(), "\"cause\":\"overloaded\""), 3u);
 }
 
+TEST_F(World, NoMoreConnectionsComeInThanFitUntilMemoryIsLookedAtAgain) {
+    install();
+    shed_counts->allowance = 3 * block_bytes;  // two, with what goes with them
+    ++shed_counts->looks;
+    Caller first = call(), second = call(), third = call();
+    EXPECT_TRUE(has(first.ask(get()), "200 OK"));
+    EXPECT_TRUE(has(second.ask(get()), "200 OK"));
+    EXPECT_EQ(third.hear(), "");
+    EXPECT_TRUE(third.reset);
+    EXPECT_EQ(shed_counts->connections_refused, 1u);
+    EXPECT_TRUE(has(first.ask(get()), "200 OK")) << "who is in is served";
+    ++shed_counts->looks;
+    EXPECT_TRUE(has(call().ask(get()), "200 OK"));
+}
+
 TEST_F(World, ShortOfMemoryTheLargestHoldersAreEndedByName) {
     install();
     backend(1).reply = [](const std::string&) { return Reply{.bytes = ok_bytes("late"), .delay = 5s}; };

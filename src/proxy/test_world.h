@@ -244,7 +244,10 @@ private:
     std::string log_;
 
 protected:
-    Worker worker{network, {.hash_key = 7, .seed = 1, .log_sink = [this](std::string_view lines) { log_ += lines; }}};
+    std::shared_ptr<ShedCounts> shed_counts = std::make_shared<ShedCounts>();
+    Worker worker{network, {.hash_key = 7, .seed = 1, .shed = shed_counts, .log_sink = [this](std::string_view lines) {
+                                log_ += lines;
+                            }}};
 };
 
 }  // namespace plimsoll::proxy::test

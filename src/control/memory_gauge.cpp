@@ -16,6 +16,9 @@ namespace {
 constexpr Duration refresh_every = std::chrono::seconds(1);
 /// Reading memory.stat makes the kernel add up its counters of all processors.
 constexpr Duration cache_every = std::chrono::milliseconds(50);
+/// Near the limit, where the kernel takes page cache back to make room for what grows: usage stays where it is, and
+/// only a fresh count of the cache shows that nothing is left of it.
+constexpr Duration cache_every_close = std::chrono::milliseconds(2);
 constexpr std::uint64_t unlimited = std::uint64_t{1} << 60;  // "max", or v1's nearly 2^63, mean none
 
 net::Descriptor open(const std::string& path) { return net::Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
@@ -102,7 +105,8 @@ MemoryReading MemoryGauge::read(Group& group, Instant now) {
                       .hard = group.hard,
                       .sockets = group.version2};
     if (out.in_use <= out.limit / 10 * 7) return out;  // even with its page cache
-    if (now >= group.cache_at + cache_every) {
+    const bool close = out.in_use - std::min(out.in_use, group.cache) > out.limit / 4 * 3;
+    if (now >= group.cache_at + (close ? cache_every_close : cache_every)) {
         std::array<char, 8192> text;
         const std::string_view lines = contents(group.stat, text);
         // Both lists: the kernel takes from either before it kills. Version 1 has its own counts without those below.

@@ -94,6 +94,18 @@ TEST_F(Groups, PageCacheIsToldApartOnlyNearTheLimitAndNotAtEachLook) {
     EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(50)).in_use, 525'001u);
 }
 
+TEST_F(Groups, PageCacheThatIsTakenBackIsSeenSoonNearTheLimit) {
+    write_group("", "1000000\n", "1000000\n", "anon 1\ninactive_file 400000\nactive_file 100000\n");
+    MemoryGauge it = gauge("0::/\n");
+    EXPECT_EQ(it.read(0, now_).in_use, 500'000u);
+    write("memory.stat", "inactive_file 100000\nactive_file 0\n");
+    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(49)).in_use, 500'000u) << "far from the limit, 750,000";
+    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(50)).in_use, 900'000u);
+    write("memory.stat", "inactive_file 0\nactive_file 0\n");
+    EXPECT_EQ(it.read(0, now_ + std::chrono::milliseconds(52)).in_use, 1'000'000u)
+        << "usage has not changed, and the kernel is about to kill";
+}
+
 TEST_F(Groups, LimitsAndGroupsMayChangeWhileWeRun) {
     write_group("", "1000000\n", "10\n");
     write_group("new/", "500000\n", "450000\n");

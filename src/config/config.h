@@ -460,7 +460,7 @@ struct Config {
     std::optional<Tracing> tracing;
     std::string zone;              ///< where this server stands
     double zone_traffic = 0;       ///< part of all requests that arrives at servers of our zone; 0 = not known
-    std::uint64_t max_memory = 0;  ///< bytes in use beyond which new connections are refused; 0 = 90% of the cgroup's
+    std::uint64_t max_memory = 0;  ///< bytes in use beyond which new connections are refused; 0 = the cgroup's own
     std::vector<Webhook> notify;
     std::uint32_t workers = 0;  ///< 0 = one per core; read at start only
     friend bool operator==(const Config&, const Config&) = default;

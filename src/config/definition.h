@@ -531,7 +531,8 @@ void describe(V& v, T& t) {
     v.leaf("zone", t.zone, {.as = As::any_text}, "Where this server stands, for zone_aware.");
     v.leaf("zone_traffic", t.zone_traffic, {.as = As::fraction, .max = 1, .default_text = "each zone the same"},
            "Of all requests that arrives at servers like this one in our zone; 100% if all of it does.");
-    v.leaf("max_memory", t.max_memory, {.as = As::bytes, .max = 0x1p50, .default_text = "90% of the cgroup's limit"},
+    v.leaf("max_memory", t.max_memory,
+           {.as = As::bytes, .max = 0x1p50, .default_text = "90% of the cgroup's limit, or 16 MiB below it"},
            "In use beyond which new connections are refused.");
     v.list("notify", t.notify, {}, "Who is told about incidents.");
     v.leaf("workers", t.workers, {.unit = "threads", .max = 256, .default_text = "one per core"},

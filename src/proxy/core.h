@@ -58,7 +58,7 @@ struct Worker::Core {
     void shed(bool on);
     /// No new work is to be taken.
     [[nodiscard]] bool sheds() const { return shedding || settings.shed->shedding.load(std::memory_order_relaxed); }
-    /// One more connection fits into what may be taken on before the next look at memory; counts it.
+    /// One more connection fits into what may be taken on before the next look at memory; counts it. One always does.
     [[nodiscard]] bool affords_connection();
     std::uint64_t relieve(std::uint64_t bytes, bool sockets);
 

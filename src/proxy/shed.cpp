@@ -74,8 +74,11 @@ bool Worker::Core::affords_connection() {
         look_seen = look;
         taken_on_since = 0;
     }
+    // The first always fits: usage that stays just below the limit must come to be seen above it, where something is
+    // said and done about it, instead of keeping everybody out in silence.
+    const bool fits = taken_on_since <= shed.allowance.load(std::memory_order_relaxed);
     taken_on_since += connection_bytes + block_bytes;
-    return taken_on_since <= shed.allowance.load(std::memory_order_relaxed);
+    return fits;
 }
 
 std::uint64_t Worker::Core::relieve(std::uint64_t bytes, bool sockets) {

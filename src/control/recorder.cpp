@@ -20,8 +20,6 @@ constexpr Duration block_length = std::chrono::seconds(1);
 /// So many requests are a block before the second is over: 300 bytes each and their strings, in a buffer that doubles.
 constexpr std::size_t block_requests = 8192;
 constexpr Duration segment_length = std::chrono::seconds(30);
-/// Requests held in memory between two blocks; more are the workers' to drop (they count it).
-constexpr std::size_t max_buffered = 1'000'000;
 
 }  // namespace
 
@@ -46,10 +44,7 @@ Recorder::Recorder(std::string directory, config::RecordingSettings settings)
 void Recorder::add(std::vector<Timed> records, Timestamp now) {
     if (!settings_.enabled) return;
     if (buffer_.empty()) block_start_ = now;
-    const std::size_t room = max_buffered - std::min(max_buffered, buffer_.size());
-    const auto taken = static_cast<std::ptrdiff_t>(std::min(room, records.size()));
-    buffer_.insert(buffer_.end(), std::make_move_iterator(records.begin()),
-                   std::make_move_iterator(records.begin() + taken));
+    buffer_.insert(buffer_.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
     if (buffer_.size() >= block_requests || (!buffer_.empty() && now - block_start_ >= block_length)) write_block(now);
 }
 
@@ -193,6 +188,9 @@ recording::Recording load(const std::vector<std::string>& segments, const Enough
             whole.records.push_back(std::move(record));
         }
     }
+    // Where pieces meet, a block may have requests of another worker from just before.
+    if (!std::ranges::is_sorted(whole.records, {}, &recording::Record::at))
+        std::ranges::sort(whole.records, {}, &recording::Record::at);
     return whole;
 }
 

@@ -63,6 +63,16 @@ TEST_F(RecorderTest, OldSegmentsAreForgottenAndNewOnesKept) {
     EXPECT_GE(loaded.span(), Duration(58s));
 }
 
+TEST_F(RecorderTest, ABlockIsWrittenBeforeItsBufferIsLarge) {
+    Recorder recorder(directory_, {});
+    const Timestamp start{1'000'000'000'000};
+    recorder.add(requests(start, 8191, "/a"), start);
+    EXPECT_EQ(recorder.bytes(), 0u);
+    recorder.add(requests(start, 1, "/b"), start);
+    EXPECT_GT(recorder.bytes(), 0u) << "within the same moment";
+    EXPECT_EQ(load(recorder.segments()).records.size(), 8192u);
+}
+
 TEST_F(RecorderTest, ARestartKeepsWhatWasRecorded) {
     const Timestamp start{5'000'000'000};
     {

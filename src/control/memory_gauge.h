@@ -29,8 +29,8 @@ public:
 
     /// Of all limits (`written` by the operator, in bytes of resident memory, 0 = none; the group's, and those of the
     /// groups above it) the one that is nearest. Descriptors stay open; a hundred looks a second cost half a percent of
-    /// a processor. Page cache is told apart, which is dear, from 70 % of a limit on, 20 times a
-    /// second, and 500 times where what is no cache is above three quarters of it (30 us each).
+    /// a processor. Page cache is told apart, which is dear, from 70 % of a limit on, 20 times a second, and
+    /// 500 times where what is no cache is above three quarters of it (30 us each).
     [[nodiscard]] MemoryReading read(std::uint64_t written, Instant now);
 
 private:

@@ -1,7 +1,7 @@
 // MemoryWatch: looks at memory a hundred times a second while there is a limit, a thousand times near it, and does what
 // MemoryGuard says: workers refuse, end connections, the allocator gives back. A thread of its own, since a disk that
-// stalls control must not stall this: a hundred fast clients fill what is left in a tenth of a second. Thread rule:
-// made, asked and destroyed on control's thread.
+// stalls control must not stall this: a hundred fast clients fill what is left in a tenth of a second.
+// Thread rule: made, asked and destroyed on control's thread.
 #pragma once
 
 #include <atomic>

@@ -162,6 +162,23 @@ http::Response revision_text(const control::Revision& revision, bool with_secret
         "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" + config::print(shown));
 }
 
+/// A postmortem's files for who came by TCP.
+std::map<std::string, std::string> without_secrets(std::map<std::string, std::string> files) {
+    for (auto& [name, content] : files) {
+        if (!name.ends_with(".yaml")) continue;
+        const config::Parsed parsed = config::parse(content, name);
+        if (!parsed.document) {
+            content =
+                "# This version cannot read it, so its secrets cannot be told from the rest: ask on the Unix socket.\n";
+        } else if (const config::Config shown = config::redacted(parsed.document->config);
+                   shown != parsed.document->config) {
+            content = "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" +
+                      config::print(shown);
+        }
+    }
+    return files;
+}
+
 http::Response get(const Control& control, const http::Request& request) {
     const std::string_view path = request.path;
     if (path == "/metrics") {
@@ -172,6 +189,7 @@ http::Response get(const Control& control, const http::Request& request) {
     if (path == "/v1/status") return json(status_json(control));
     if (path == "/v1/changes") return json(changes_json(control));
     if (path == "/v1/incidents") return json(incidents_json(control));
+    if (path == "/v1/members") return json(members_json(control));
     constexpr std::string_view changes = "/v1/changes/", incidents = "/v1/incidents/", postmortem = "/postmortem",
                                revisions = "/v1/revisions/";
     if (path.starts_with(changes)) {
@@ -193,14 +211,15 @@ http::Response get(const Control& control, const http::Request& request) {
         path.size() > incidents.size() + postmortem.size()) {
         const auto files = control.care().postmortem(
             std::string(path.substr(incidents.size(), path.size() - incidents.size() - postmortem.size())));
-        return files ? json(postmortem_json(*files)) : failure(files.error());
+        if (!files) return failure(files.error());
+        return json(postmortem_json(request.unix_socket ? *files : without_secrets(*files)));
     }
     if (path.starts_with(incidents)) {
         std::string body = incident_json(control, std::string(path.substr(incidents.size())));
         return body.empty() ? not_found("there is no such incident; `plimsoll incidents` lists them")
                             : json(std::move(body));
     }
-    return not_found("no such page; try /metrics, /v1/status, /v1/changes, /v1/incidents");
+    return not_found("no such page; try /metrics, /v1/status, /v1/changes, /v1/incidents, /v1/members");
 }
 
 async::Task<http::Response> handle(Control& control, const Door& door, http::Request request) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_map>
 
 #include "admin/metrics_page.h"
 #include "admin/views.h"
@@ -146,7 +147,8 @@ struct EndpointRow {
     std::string labels;
     std::array<std::optional<measure::EndpointTally>, 2> arms{};
     double wanted = 0, capacity = 0;
-    int up = 0;
+    int up = 0, out = 0;
+    std::array<std::uint64_t, balance::out_by_count> times_out{};
 };
 
 void add(EndpointRow& row, const judge::EndpointFacts& one, const Control& control) {
@@ -160,17 +162,22 @@ void add(EndpointRow& row, const judge::EndpointFacts& one, const Control& contr
     row.wanted += one.expected_active * (1 - site.share.value) + one.expected_candidate * site.share.value;
     row.capacity += one.capacity;
     row.up += control.prober().health(one.id) == balance::Health::up ? 1 : 0;
+    const balance::Standing standing = control.standing(one.id);
+    row.out += standing.out_until > control.network().now() ? 1 : 0;
+    for (std::size_t by = 0; by < row.times_out.size(); ++by) row.times_out[by] += standing.times[by];
 }
 
 std::vector<EndpointRow> endpoint_rows(const Control& control) {
     std::vector<EndpointRow> rows;
-    const std::vector<judge::EndpointFacts> facts = control.site().facts();
-    for (std::size_t i = 0; i < facts.size(); ++i) {
-        if (i < most_endpoints)
-            rows.push_back({fmt::format("pool=\"{}\",endpoint=\"{}\"", label(facts[i].pool), label(facts[i].name))});
-        else if (i == most_endpoints)
-            rows.push_back({"pool=\"(other)\",endpoint=\"(other)\""});
-        add(rows.back(), facts[i], control);
+    std::unordered_map<std::string, std::size_t> places;
+    for (const judge::EndpointFacts& one : control.site().facts()) {
+        std::string labels = fmt::format("pool=\"{}\",endpoint=\"{}\"", label(one.pool), label(one.name));
+        if (places.size() >= most_endpoints && !places.contains(labels))
+            labels = "pool=\"(other)\",endpoint=\"(other)\"";
+        // While a change gives a name another address, both addresses go by it.
+        const auto [at, is_new] = places.try_emplace(labels, rows.size());
+        if (is_new) rows.push_back({std::move(labels)});
+        add(rows[at->second], one, control);
     }
     return rows;
 }
@@ -214,6 +221,13 @@ void endpoints(Page& page, const Control& control) {
     gauge("plimsoll_endpoint_wanted_share", "Share of requests this endpoint should get now.", &EndpointRow::wanted);
     gauge("plimsoll_endpoint_capacity", "Declared requests per second; 0 = not declared.", &EndpointRow::capacity);
     gauge("plimsoll_endpoint_up", "1 = active checks hold it up.", &EndpointRow::up);
+    gauge("plimsoll_endpoint_out", "1 = ejected, or left alone at its own wish, whatever its checks say.",
+          &EndpointRow::out);
+    page.counter("plimsoll_endpoint_ejections", "Times it was taken out so, by what did it.");
+    for (const EndpointRow& row : rows)
+        for (std::size_t by = 0; by < row.times_out.size(); ++by)
+            page.sample(row.labels + fmt::format(",by=\"{}\"", name(static_cast<balance::OutBy>(by))),
+                        row.times_out[by]);
 }
 
 // ---- connections ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "base/exit_code.h"
 
@@ -19,22 +20,23 @@ std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::erro
 
 std::string revision_name(RevisionNumber number) { return fmt::format("r{}", number.value); }
 
-std::string_view health_name(balance::Health health) {
-    switch (health) {
-        case balance::Health::unknown: return "unchecked";
-        case balance::Health::up: return "up";
-        case balance::Health::down: return "DOWN";
-    }
-    return "?";
-}
-
 /// One endpoint over the last ten seconds.
 struct EndpointView {
     judge::EndpointFacts facts;
+    std::string address;
     double rate = 0, share = 0, wanted = 0, failures = 0;
     std::uint32_t in_flight = 0;
     balance::Health health = balance::Health::unknown;
+    balance::Standing standing;
+    Duration out_for{};  ///< that is left of an ejection or a pause; 0 = it takes requests, as far as its checks go
 };
+
+std::string health_text(const EndpointView& one) {
+    if (one.health == balance::Health::down || one.out_for <= Duration{}) return std::string(name(one.health));
+    const auto left = text(std::chrono::ceil<std::chrono::seconds>(one.out_for));
+    if (one.standing.by == balance::OutBy::retry_after) return fmt::format("PAUSED {} (retry-after)", left);
+    return fmt::format("EJECTED {} ({})", left, name(one.standing.by));
+}
 
 struct SiteView {
     std::vector<EndpointView> endpoints;
@@ -42,9 +44,22 @@ struct SiteView {
     double spanned = 10;
 };
 
+/// Addresses of what serves, as the config writes them.
+std::unordered_map<std::uint32_t, std::string> addresses(const control::Site& site) {
+    std::unordered_map<std::uint32_t, std::string> all;
+    for (const snapshot::Snapshot* snapshot : {site.active.get(), site.candidate.get()}) {
+        if (snapshot == nullptr) continue;
+        for (const snapshot::Pool& pool : snapshot->pools)
+            for (const snapshot::Endpoint& endpoint : pool.endpoints)
+                all.try_emplace(endpoint.id.value, text(endpoint.address));
+    }
+    return all;
+}
+
 SiteView look(const Control& control) {
     const control::Site& site = control.site();
     SiteView view;
+    auto known = addresses(site);
     const Instant now = control.network().now();
     view.recent = site.series.sum(now - std::chrono::seconds(10), now);
     double picks = 0;
@@ -52,8 +67,11 @@ SiteView look(const Control& control) {
     for (const judge::EndpointFacts& facts : site.facts()) {
         EndpointView one;
         one.facts = facts;
+        one.address = std::move(known[facts.id.value]);
         one.wanted = facts.expected_active * (1 - site.share.value) + facts.expected_candidate * site.share.value;
         one.health = control.prober().health(facts.id);
+        one.standing = control.standing(facts.id);
+        one.out_for = one.standing.out_until > now ? one.standing.out_until - now : Duration{};
         if (facts.id.value < view.recent.endpoints.size()) {
             const measure::EndpointSecond& seen = view.recent.endpoints[facts.id.value];
             one.rate = seen.all_picks() / view.spanned;
@@ -110,7 +128,7 @@ std::string status_text(const Control& control, const SiteView& view) {
             one.facts.capacity > 0 ? fmt::format("{:.2f}", one.rate / one.facts.capacity) : "-";
         out += fmt::format("{:<12} {:<12} {:>6.1f}% {:>6.1f}% {:>7.1f}/s {:>6} {:>9} {:>6}  {}\n", one.facts.pool,
                            one.facts.name, one.share * 100, one.wanted * 100, one.rate, utilisation, one.failures,
-                           one.in_flight, health_name(one.health));
+                           one.in_flight, health_text(one));
     }
     return out;
 }
@@ -210,13 +228,16 @@ std::string status_json(const Control& control) {
     for (const EndpointView& one : view.endpoints)
         endpoints.push_back({{"pool", one.facts.pool},
                              {"name", one.facts.name},
+                             {"address", one.address},
                              {"share", one.share},
                              {"wanted", one.wanted},
                              {"rate", one.rate},
                              {"capacity", one.facts.capacity},
                              {"failures", one.failures},
                              {"in_flight", one.in_flight},
-                             {"health", health_name(one.health)}});
+                             {"health", name(one.health)},
+                             {"out_by", one.out_for > Duration{} ? name(one.standing.by) : ""},
+                             {"out_for_ms", milliseconds(one.out_for)}});
     Json signals = Json::array();
     for (const judge::Signal& signal : site.watch.firing())
         signals.push_back({{"kind", judge::name(signal.kind)}, {"subject", signal.subject}, {"text", signal.text}});
@@ -246,6 +267,10 @@ std::string status_json(const Control& control) {
                  {"discovery", discovery_list(control)},
                  {"signals", std::move(signals)},
                  {"text", status_text(control, view)}});
+}
+
+std::string members_json(const Control& control) {
+    return "{\"members\":" + control::found_json(control.members().found()) + "}";
 }
 
 std::string changes_json(const Control& control) {

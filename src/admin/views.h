@@ -11,6 +11,8 @@
 namespace plimsoll::admin {
 
 [[nodiscard]] std::string status_json(const control::Control& control);
+/// What discovery has found and is believed, by pool and source.
+[[nodiscard]] std::string members_json(const control::Control& control);
 [[nodiscard]] std::string changes_json(const control::Control& control);
 /// Empty when there is no such change.
 [[nodiscard]] std::string change_json(const control::Control& control, const std::string& id);

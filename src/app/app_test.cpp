@@ -91,7 +91,7 @@ TEST(ServiceManager, SocketsOfAnotherProcessAreNotOurs) {
 }
 
 TEST(Privileges, AUserThatDoesNotExist) {
-    EXPECT_EQ(drop_privileges("no-such-user-here", "/nowhere").error().code, Code::not_found);
+    EXPECT_EQ(drop_privileges("no-such-user-here", "/nowhere", "").error().code, Code::not_found);
 }
 
 // ---- the successor -------------------------------------------------------------------------------------------------

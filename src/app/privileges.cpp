@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -42,9 +43,16 @@ Result<void> give(const std::string& state, Account to) {
     return {};
 }
 
+/// A log that was made before we became `to`: who takes over later opens it as `to`. Only a file that is root's.
+void give_log(const std::string& path, Account to) {
+    struct stat info{};
+    if (path.empty() || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != 0) return;
+    (void)!::lchown(path.c_str(), to.uid, to.gid);
+}
+
 }  // namespace
 
-Result<void> drop_privileges(const std::string& user, const std::string& state) {
+Result<void> drop_privileges(const std::string& user, const std::string& state, const std::string& log) {
     const auto account = find_account(user);
     if (!account) return std::unexpected(account.error());
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -52,6 +60,7 @@ Result<void> drop_privileges(const std::string& user, const std::string& state) 
     if (::geteuid() == account->uid && ::getuid() == account->uid) return {};
     if (::geteuid() != 0) return fail(Code::invalid, fmt::format("only root can become '{}'", user));
     if (auto given = give(state, *account); !given) return given;
+    give_log(log, *account);
     if (::initgroups(user.c_str(), account->gid) != 0 || ::setresgid(account->gid, account->gid, account->gid) != 0 ||
         ::setresuid(account->uid, account->uid, account->uid) != 0)
         return fail(Code::io, fmt::format("cannot become '{}': {}", user, std::strerror(errno)));

@@ -136,8 +136,8 @@ Result<void> Server::start() {
     listening_ = std::move(*listening);
 
     std::optional<config::Document> first;
-    if (!options_.config.empty() && !(first = read_config(options_.config)))
-        return fail(Code::invalid, fmt::format("{} was not taken; nothing is served", options_.config));
+    if (!options_.config.empty()) first = read_config(options_.config);
+    const bool refused = !options_.config.empty() && !first;
     auto loop = net::Loop::create(listening_);
     if (!loop) return std::unexpected(loop.error());
     network_ = std::move(*loop);
@@ -150,8 +150,14 @@ Result<void> Server::start() {
                                             .version = PLIMSOLL_VERSION,
                                             .listening = listening_,
                                             .serve_what_can = !predecessor_});
+    if (!control && refused)
+        return fail(Code::invalid,
+                    fmt::format("{} was not taken; nothing is served ({})", options_.config, control.error().detail));
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
+    if (refused)  // the file is for the first start; what it says now was never let in
+        spdlog::error("{} was not taken; r{}, which is active, serves", options_.config,
+                      control_->history().active.value);
     admin_ = std::make_unique<admin::Admin>(*control_);
     if (predecessor_) return {};
     auto opened = open_admin();
@@ -187,7 +193,8 @@ void Server::serving(const std::vector<std::string>& failures) {
     for (const std::string& failure : failures) spdlog::error("{}", failure);
     Result<void> done;
     if (!failures.empty()) done = fail(Code::conflict, "not every listener could be opened: " + failures.front());
-    if (done && !options_.user.empty()) done = drop_privileges(options_.user, options_.state);
+    if (done && !options_.user.empty())
+        done = drop_privileges(options_.user, options_.state, control_->site().active_document.config.access_log);
     if (done && ::geteuid() == 0)
         spdlog::warn("serving as root, which nothing here needs: start with --user NAME, or with User= under systemd");
     if (done && predecessor_) done = take_over();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "balance/adaptive.h"
@@ -57,6 +58,9 @@ struct Ejection {
 
 class HashTable;
 
+/// Whether it goes by a key (Asked::key).
+[[nodiscard]] bool is_hashing(const Policy& policy);
+
 struct PoolFacts {
     PoolId id;
     Policy policy;
@@ -93,6 +97,8 @@ private:
 // ---- state: outlives snapshots, keyed by identity, one set per worker ----------------------------------------------
 
 enum class Health : std::uint8_t { unknown, up, down };
+/// "unchecked", "up", "DOWN", as people and the admin API are told.
+[[nodiscard]] std::string_view name(Health health);
 
 /// What one worker knows about one endpoint. Survives every config change.
 struct EndpointState {
@@ -183,6 +189,9 @@ enum class Nobody : std::uint8_t {
 [[nodiscard]] std::vector<double> expected_shares(const PoolFacts& pool);
 /// The same when some are down or out (`usable[i]` false), spill between levels and panic included.
 [[nodiscard]] std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<bool>& usable);
+/// What this balancer sends where then: the same with zones, unless keys decide. (Over all balancers the others' zones
+/// make up for it, so that each endpoint gets its expected share.)
+[[nodiscard]] std::vector<double> local_shares(const PoolFacts& pool, const std::vector<bool>& usable);
 
 /// Slow start: what an endpoint's weight is multiplied by, in [0.1, 1]: the time since up_since over `slow_start`.
 /// Works with every policy: hashing ones send it this fraction of its keys, always the same ones. Endpoints that came

@@ -44,6 +44,15 @@ double rate_of(const SuccessWindow& window) { return 1 - static_cast<double>(win
 
 }  // namespace
 
+std::string_view name(Health health) {
+    switch (health) {
+        case Health::unknown: return "unchecked";
+        case Health::up: return "up";
+        case Health::down: return "DOWN";
+    }
+    return "?";
+}
+
 Lesson lesson_of(const Attempt& attempt) {
     if (is_upstream(attempt.cause) || attempt.status >= 500) return Lesson::failed;
     return attempt.status != 0 || attempt.cause == Cause::none ? Lesson::succeeded : Lesson::none;

@@ -2,6 +2,7 @@
 // Source: Envoy's documentation of priority levels and of zone aware routing, for the formulas.
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "balance/view.h"
 #include "base/hash.h"
@@ -126,39 +127,51 @@ std::size_t first_level(const View& view, const Standings& all, bool keyed, Rand
     return last;
 }
 
-/// The zone within the slice that this request goes to: see Zones at pick.
-std::uint8_t choose_zone(const View& view, const Slice& slice, Random& random) {
-    std::array<double, max_zones + 1> part{};
+/// By zone; 0 is for endpoints that name none.
+using ByZone = std::array<double, max_zones + 1>;
+
+/// Of the requests for endpoints whose weights are `part` by zone, what goes to each zone: see Zones at pick. All 0: no
+/// zone is chosen.
+ByZone zone_shares(const PoolFacts& pool, const ByZone& part) {
+    ByZone shares{};
+    const std::uint8_t own = pool.own_zone;
+    if (own > max_zones || part[own] <= 0) return shares;
     double total = 0;
-    const Eligible eligible{view, slice};
-    for (std::uint32_t i = 0; i < view.size(); ++i) {
-        if (!eligible.in_slice(i)) continue;
-        const double weight = view.weight(i);
-        part[zone_of(view.pool.members[i])] += weight;
-        total += weight;
-    }
-    const std::uint8_t own = view.pool.own_zone;
-    if (own > max_zones || part[own] <= 0) return any_zone;
+    for (const double weight : part) total += weight;
     const auto zones = std::count_if(part.begin() + 1, part.end(), [](double weight) { return weight > 0; });
-    const double given = view.pool.own_zone_traffic;
+    const double given = pool.own_zone_traffic;
     const double arrives = given > 0 ? std::min(given, 1.0) : 1.0 / static_cast<double>(zones);
     const double carries = part[own] / total;
-    if (carries >= arrives) return own;
-    if (random.uniform() < carries / arrives) return own;
+    shares[own] = std::min(1.0, carries / arrives);
+    if (carries >= arrives) return shares;
     const double elsewhere = zones > 1 ? (1 - arrives) / static_cast<double>(zones - 1) : 0;
-    std::array<double, max_zones + 1> spare{};
+    ByZone spare{};
     double sum = 0;
     for (std::uint8_t z = 0; z <= max_zones; ++z) {
         if (z == own || part[z] <= 0) continue;
         spare[z] = std::max(0.0, part[z] / total - (z == 0 ? 0.0 : elsewhere));
         sum += spare[z];
     }
-    double left = random.uniform() * sum;
+    const double rest = 1 - shares[own];
+    for (std::uint8_t z = 0; z <= max_zones; ++z)
+        shares[z] += rest * (sum > 0 ? spare[z] / sum : part[z] / total);  // nobody has any to spare: by weight
+    return shares;
+}
+
+/// The zone within the slice that this request goes to.
+std::uint8_t choose_zone(const View& view, const Slice& slice, Random& random) {
+    ByZone part{};
+    const Eligible eligible{view, slice};
+    for (std::uint32_t i = 0; i < view.size(); ++i)
+        if (eligible.in_slice(i)) part[zone_of(view.pool.members[i])] += view.weight(i);
+    const ByZone shares = zone_shares(view.pool, part);
+    if (view.pool.own_zone <= max_zones && shares[view.pool.own_zone] >= 1) return view.pool.own_zone;
+    double left = random.uniform();
     std::uint8_t last = any_zone;
     for (std::uint8_t z = 0; z <= max_zones; ++z) {
-        if (spare[z] <= 0) continue;
+        if (shares[z] <= 0) continue;
         last = z;
-        left -= spare[z];
+        left -= shares[z];
         if (left < 0) break;
     }
     return last;
@@ -196,7 +209,9 @@ Order order(const View& view, bool keyed, Random& random) {
     return parts;
 }
 
-std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<bool>& usable) {
+namespace {
+
+std::vector<double> shares_of(const PoolFacts& pool, const std::vector<bool>& usable, bool zones) {
     Survey seen;
     const auto good = [&](std::size_t i) { return i >= usable.size() || usable[i]; };
     for (std::size_t i = 0; i < pool.members.size(); ++i) {
@@ -206,19 +221,38 @@ std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<boo
         seen.up += good(i);
     }
     const Standings all = stand(seen, pool.panic_threshold);
-    std::array<double, max_levels> total{};
     const auto takes = [&](std::size_t i) {
         return pool.members[i].weight > 0 && (good(i) || all.level[level_of(pool.members[i])].panic);
     };
-    for (std::size_t i = 0; i < pool.members.size(); ++i) {
-        if (takes(i)) total[level_of(pool.members[i])] += pool.members[i].weight;
+    std::array<ByZone, max_levels> part{};
+    for (std::size_t i = 0; i < pool.members.size(); ++i)
+        if (takes(i)) part[level_of(pool.members[i])][zone_of(pool.members[i])] += pool.members[i].weight;
+    std::array<ByZone, max_levels> of_zone{};
+    std::array<double, max_levels> total{};
+    for (std::size_t p = 0; p < max_levels; ++p) {
+        total[p] = std::accumulate(part[p].begin(), part[p].end(), 0.0);
+        if (zones && total[p] > 0) of_zone[p] = zone_shares(pool, part[p]);
     }
     std::vector<double> shares(pool.members.size(), 0.0);
     for (std::size_t i = 0; i < pool.members.size(); ++i) {
+        if (!takes(i)) continue;
         const std::size_t p = level_of(pool.members[i]);
-        if (takes(i)) shares[i] = all.level[p].load * pool.members[i].weight / total[p];
+        const std::uint8_t zone = zone_of(pool.members[i]);
+        const bool by_zone = std::ranges::any_of(of_zone[p], [](double share) { return share > 0; });
+        shares[i] =
+            all.level[p].load * pool.members[i].weight * (by_zone ? of_zone[p][zone] / part[p][zone] : 1 / total[p]);
     }
     return shares;
+}
+
+}  // namespace
+
+std::vector<double> expected_shares(const PoolFacts& pool, const std::vector<bool>& usable) {
+    return shares_of(pool, usable, false);
+}
+
+std::vector<double> local_shares(const PoolFacts& pool, const std::vector<bool>& usable) {
+    return shares_of(pool, usable, pool.own_zone != 0 && !is_hashing(pool.policy));
 }
 
 std::vector<double> expected_shares(const PoolFacts& pool) {

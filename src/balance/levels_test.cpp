@@ -162,6 +162,29 @@ TEST(Zones, NoneOfOursOrNoneStated) {
         << "one zone sends everything: half of it is the others' part";
 }
 
+/// What a status, an explanation and the watch expect is what is done.
+TEST(Zones, SharesAreForetold) {
+    struct Case {
+        std::vector<std::uint8_t> zones;
+        double traffic = 0;
+        std::vector<std::size_t> down{};
+    };
+    for (const Case& c : {Case{{1, 1, 2, 2}}, Case{{1, 2, 2, 3, 3, 3, 3, 3}}, Case{{1, 1, 2, 2}, 1},
+                          Case{{1, 1, 2, 2}, 0.8}, Case{{1, 1, 1, 2, 2, 2}, 0, {0}}, Case{{1, 1, 2, 2}, 0, {0, 1}},
+                          Case{{2, 2, 3, 3}}, Case{{1, 1, 0, 0}}, Case{{1, 0, 2, 2}, 0.9, {3}}}) {
+        TestPool pool = zoned(LeastRequest{}, c.zones, 1);
+        pool.pool.own_zone_traffic = c.traffic;
+        std::vector<bool> usable(c.zones.size(), true);
+        for (const std::size_t i : c.down) pool.states[i].health = Health::down, usable[i] = false;
+        const std::vector<double> shares = local_shares(pool.pool, usable);
+        EXPECT_NEAR(std::accumulate(shares.begin(), shares.end(), 0.0), 1, 1e-9);
+        const std::vector<int> counts = pool.picks(8000);
+        for (std::size_t i = 0; i < shares.size(); ++i) EXPECT_NEAR(counts[i] / 8000.0, shares[i], 0.025) << i;
+    }
+    TestPool keyed = zoned(Maglev{}, {1, 1, 2, 2}, 1);
+    EXPECT_EQ(local_shares(keyed.pool, {}), expected_shares(keyed.pool)) << "keys ignore zones";
+}
+
 TEST(Zones, AKeyHasOneHomeWhereverItArrives) {
     for (const Policy& policy : keyed_policies()) {
         TestPool here = zoned(policy, {1, 1, 2, 2}, 1), there = zoned(policy, {1, 1, 2, 2}, 2);

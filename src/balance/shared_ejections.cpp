@@ -9,6 +9,15 @@ namespace plimsoll::balance {
 
 constexpr auto relaxed = std::memory_order_relaxed;
 
+std::string_view name(OutBy by) {
+    switch (by) {
+        case OutBy::failures: return "failures";
+        case OutBy::success_rate: return "success_rate";
+        case OutBy::retry_after: return "retry_after";
+    }
+    return "?";
+}
+
 /// The right to decide about one pool, if nobody else has it.
 class SharedEjections::Claim {
 public:
@@ -55,6 +64,25 @@ void SharedEjections::publish(const EndpointState& state, Endpoint& to) {
     to.times_ejected.store(state.times_ejected, relaxed);
     to.ejected_until.store(state.ejected_until.ns, relaxed);
     to.not_before.store(state.not_before.ns, relaxed);
+}
+
+void SharedEjections::publish_out(const EndpointState& state, Endpoint& to, OutBy by) {
+    publish(state, to);
+    if (by != OutBy::retry_after) to.row.store(0, relaxed);
+    if (by != OutBy::retry_after) to.by.store(by, relaxed);
+    std::atomic<std::uint32_t>& times = to.times[static_cast<std::size_t>(by)];
+    times.store(times.load(relaxed) + 1, relaxed);  // only who holds the claim is here
+}
+
+Standing SharedEjections::standing(EndpointId id) const {
+    const Endpoint* found = endpoints_.find(id.value);
+    if (found == nullptr) return {};
+    const std::int64_t ejected = found->ejected_until.load(relaxed), paused = found->not_before.load(relaxed);
+    Standing standing;
+    standing.out_until = Instant{std::max(ejected, paused)};
+    standing.by = paused > ejected ? OutBy::retry_after : found->by.load(relaxed);
+    for (std::size_t i = 0; i < out_by_count; ++i) standing.times[i] = found->times[i].load(relaxed);
+    return standing;
 }
 
 void SharedEjections::refresh(const PoolFacts& pool, std::span<EndpointState> states, Instant now) const {
@@ -108,9 +136,11 @@ bool SharedEjections::decide(const PoolFacts& pool, std::span<EndpointState> sta
     state.failures_in_row = row > 0 ? row - 1 : 0;
     const std::size_t out = count_out(pool, states, now);
     const bool ejected = balance::observe(state, attempt, pool.ejection, pool.members.size(), out, now);
-    publish(state, shared);
-    if (!ejected) return false;
-    shared.row.store(0, relaxed);
+    if (!ejected) {
+        publish(state, shared);
+        return false;
+    }
+    publish_out(state, shared, OutBy::failures);
     version_.fetch_add(1, std::memory_order_release);
     return true;
 }
@@ -139,9 +169,7 @@ void SharedEjections::compare(const PoolFacts& pool, std::span<EndpointState> st
     for (std::size_t i = 0; i < windows.size(); ++i) {
         const EndpointId id = pool.members[i].id;
         if (were_out[i] || !is_out(states[id.value], now)) continue;
-        Endpoint& shared = endpoint(id);
-        publish(states[id.value], shared);
-        shared.row.store(0, relaxed);
+        publish_out(states[id.value], endpoint(id), OutBy::success_rate);
         ejected.push_back(id);
     }
     version_.fetch_add(1, std::memory_order_release);
@@ -155,7 +183,7 @@ bool SharedEjections::hold_back(const PoolFacts& pool, std::span<EndpointState> 
     const std::size_t out = count_out(pool, states, now);
     EndpointState& state = states[id.value];
     if (!balance::hold_back(state, status, asked_for, pool.ejection, pool.members.size(), out, now)) return false;
-    publish(state, endpoint(id));
+    publish_out(state, endpoint(id), OutBy::retry_after);
     version_.fetch_add(1, std::memory_order_release);
     return true;
 }

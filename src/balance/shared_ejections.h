@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "balance/balance.h"
@@ -52,6 +53,19 @@ private:
     std::array<std::atomic<T*>, 26> chunks_{};  ///< enough for all 32-bit ids
 };
 
+/// What took an endpoint out of rotation for a time, whatever its checks say.
+enum class OutBy : std::uint8_t { failures, success_rate, retry_after };  ///< `failures`: so many in a row
+inline constexpr std::size_t out_by_count = 3;
+/// As written in metrics.
+[[nodiscard]] std::string_view name(OutBy by);
+
+/// Passive health of an endpoint as people are told of it.
+struct Standing {
+    Instant out_until{INT64_MIN};                        ///< out while this lies ahead
+    OutBy by = OutBy::failures;                          ///< what keeps it out until then
+    std::array<std::uint32_t, out_by_count> times = {};  ///< out so often since the process began, by OutBy
+};
+
 /// What the workers of one process know together of endpoints that fail. Each has copies of it in its EndpointStates,
 /// which is what `pick` goes by; only whoever holds a pool's claim changes it, so max_fraction holds over all workers
 /// at every moment. One worker alone uses it just so.
@@ -71,6 +85,11 @@ public:
     /// nobody was ejected meanwhile, else O(endpoints).
     void adopt(std::span<EndpointState> states, std::uint32_t& seen, Instant now) const;
 
+    /// Any thread. An id that no room was made for has never been out.
+    [[nodiscard]] Standing standing(EndpointId id) const;
+    /// Another number each time that somebody was taken out. Any thread.
+    [[nodiscard]] std::uint32_t version() const { return version_.load(std::memory_order_acquire); }
+
 private:
     /// A cache line each: neighbours in a pool are busy at the same time.
     struct alignas(64) Endpoint {
@@ -79,6 +98,8 @@ private:
         std::atomic<std::uint32_t> times_ejected{0};
         std::atomic<std::int64_t> ejected_until{INT64_MIN};
         std::atomic<std::int64_t> not_before{INT64_MIN};
+        std::array<std::atomic<std::uint32_t>, out_by_count> times{};  ///< out, by OutBy
+        std::atomic<OutBy> by{OutBy::failures};                        ///< what ejected it
     };
     struct alignas(64) Pool {
         std::atomic<bool> claimed{false};
@@ -90,6 +111,8 @@ private:
     [[nodiscard]] Pool& its_own(const PoolFacts& pool) const;
     static void copy_to(EndpointState& state, const Endpoint& from, Instant now);
     static void publish(const EndpointState& state, Endpoint& to);
+    /// The same of one that was taken out just now.
+    static void publish_out(const EndpointState& state, Endpoint& to, OutBy by);
     void refresh(const PoolFacts& pool, std::span<EndpointState> states, Instant now) const;
     /// Whether this attempt ejects its endpoint; asked only when something about it may change.
     bool decide(const PoolFacts& pool, std::span<EndpointState> states, const Attempt& attempt, Instant now);

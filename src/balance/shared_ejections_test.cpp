@@ -144,6 +144,35 @@ TEST(SharedEjections, RetryAfterHoldsForAllWithinTheCeiling) {
     EXPECT_EQ(w.answer(1, 2, 500).size(), 1u) << "when there is room";
 }
 
+TEST(SharedEjections, PeopleAreToldWhoIsOutAndWhatDidIt) {
+    Workers w(2, 6);
+    w.pool.pool.ejection.max_fraction = 1;
+    w.pool.pool.ejection.success_rate = true;
+    EXPECT_EQ(w.shared.standing(EndpointId{1}).out_until, Instant{INT64_MIN});
+    EXPECT_EQ(w.shared.standing(EndpointId{1'000'000}).out_until, Instant{INT64_MIN}) << "unknown: never out";
+    const std::uint32_t before = w.shared.version();
+    for (std::size_t i = 0; i < 5; ++i) w.answer(i % 2, 1, 500);
+    w.shared.hold_back(w.pool.pool, w.workers[0].states, EndpointId{2}, 503, 3s, w.pool.now);
+    EXPECT_NE(w.shared.version(), before);
+    const Standing row = w.shared.standing(EndpointId{1}), pause = w.shared.standing(EndpointId{2});
+    EXPECT_EQ(row.out_until, w.pool.now + 10s);
+    EXPECT_EQ(row.by, OutBy::failures);
+    EXPECT_EQ(row.times, (std::array<std::uint32_t, out_by_count>{1, 0, 0}));
+    EXPECT_EQ(pause.out_until, w.pool.now + 3s);
+    EXPECT_EQ(pause.by, OutBy::retry_after);
+    EXPECT_EQ(pause.times, (std::array<std::uint32_t, out_by_count>{0, 0, 1}));
+    w.pool.now = w.pool.now + 60s;  // all are back
+    for (std::uint32_t e = 0; e < 6; ++e) w.answer(0, e, 200);
+    for (std::uint32_t i = 0; i < 200; ++i)
+        for (std::uint32_t e = 0; e < 6; ++e) w.answer(0, e, e == 1 && i % 2 == 0 ? 500 : 200);
+    w.pool.now = w.pool.now + 60s;
+    w.answer(1, 0, 200);
+    const Standing rate = w.shared.standing(EndpointId{1});
+    EXPECT_EQ(rate.by, OutBy::success_rate);
+    EXPECT_EQ(rate.times, (std::array<std::uint32_t, out_by_count>{1, 1, 0}));
+    EXPECT_GT(rate.out_until, w.pool.now);
+}
+
 TEST(SharedEjections, GrowsInPlace) {
     Workers w(1, 4);
     for (int i = 0; i < 5; ++i) w.answer(0, 3, 500);

@@ -142,7 +142,4 @@ inline constexpr std::uint32_t full_scan_up_to = 4;
 /// What keys are mapped by: see Member::identity.
 [[nodiscard]] std::uint64_t identity_of(const Member& member);
 
-/// Whether a policy maps keys.
-[[nodiscard]] bool is_hashing(const Policy& policy);
-
 }  // namespace plimsoll::balance

@@ -41,6 +41,18 @@ bool is_upstream(Cause cause) {
     return (cause >= Cause::connect_refused && cause <= Cause::upstream_idle) || cause == Cause::upstream_tls;
 }
 
+bool is_client(Cause cause) {
+    switch (cause) {
+        case Cause::bad_request:
+        case Cause::client_closed:
+        case Cause::client_timeout:
+        case Cause::not_allowed:
+        case Cause::misdirected:
+        case Cause::auth_denied: return true;
+        default: return false;
+    }
+}
+
 std::string_view name(AuthVerdict verdict) {
     switch (verdict) {
         case AuthVerdict::allowed: return "allowed";

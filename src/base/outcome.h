@@ -53,6 +53,9 @@ inline constexpr std::size_t cause_count = 29;
 [[nodiscard]] std::string_view name(Cause cause);
 /// True for causes that an endpoint answers for (these count against its passive health).
 [[nodiscard]] bool is_upstream(Cause cause);
+/// True for what a client has done, whatever it was answered: an unknown version of HTTP is a 505 and no failure of
+/// ours.
+[[nodiscard]] bool is_client(Cause cause);
 
 /// One try at one endpoint.
 struct Attempt {
@@ -60,6 +63,7 @@ struct Attempt {
     Cause cause = Cause::none;
     std::uint16_t status = 0;  ///< 0 = no head arrived
     bool reused = false;       ///< on a pooled connection
+    bool panic = false;        ///< at an endpoint that is not healthy, since too few are
     Duration connect{};        ///< 0 when reused; with the TLS handshake
     Duration tls{};            ///< the TLS handshake's part of connect
     Duration first_byte{};     ///< from the attempt's start to the head of the answer; 0 when none came
@@ -108,8 +112,11 @@ struct Outcome {
     WorkerIndex worker;
     RouteId route = none<RouteId>;
     PoolId pool = none<PoolId>;
-    std::uint16_t status = 0;   ///< what the client was sent; 0 = nothing
+    std::uint16_t status = 0;   ///< what the client was sent (see grpc_status); 0 = nothing
     Cause cause = Cause::none;  ///< of the request as a whole
+    /// Of a gRPC answer that an endpoint gave, as far as it was seen; -1 = none. Where it is not OK, `status` here and
+    /// of the attempt is the HTTP status that it amounts to.
+    std::int8_t grpc_status = -1;
     std::uint8_t attempt_count = 0;
     std::array<Attempt, max_attempts> attempt{};
     Instant started;        ///< first byte of the request head seen
@@ -136,9 +143,9 @@ struct Outcome {
     }
     /// Client-visible failure that is not the client's own doing: 5xx, cut answer, timeout.
     [[nodiscard]] bool failed() const {
+        if (is_client(cause) || (cause == Cause::no_route && status < 500)) return false;
         return status >= 500 || cause == Cause::upstream_truncated || cause == Cause::upstream_idle ||
-               (status == 0 && !tunnel && cause != Cause::client_closed && cause != Cause::client_timeout &&
-                cause != Cause::bad_request);
+               (status == 0 && !tunnel);
     }
 };
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <string_view>
 #include <unordered_set>
 
 #include "check/routes.h"
@@ -194,6 +196,30 @@ void ejection_ceiling(const Document& document, Findings& findings) {
     }
 }
 
+/// A cookie is signed for one pool: another pool with the same name for it replaces it with its own.
+void shared_cookie(const Document& document, Findings& findings) {
+    std::map<std::string_view, const Pool*> first;
+    for (const Pool& pool : document.config.pools) {
+        if (!pool.affinity) continue;
+        const auto [seen, is_new] = first.try_emplace(pool.affinity->cookie, &pool);
+        if (is_new) continue;
+        report(findings, document, Severity::warning, "P419-cookie-shared", pool_path(pool, "affinity.cookie"),
+               fmt::format("the cookie \"{}\" is pool {}'s too: a client of both loses one session with each answer of "
+                           "the other",
+                           pool.affinity->cookie, seen->second->name),
+               "a name of its own for each pool's cookie");
+    }
+}
+
+/// There are no accounts: who reaches the admin listener changes the configuration.
+void open_admin(const Document& document, Findings& findings) {
+    const std::string& host = document.config.admin.address.host;
+    if (host.empty() || host.starts_with("127.") || host == "::1") return;
+    report(findings, document, Severity::warning, "P424-admin-open", "admin.address",
+           fmt::format("whoever reaches {} can change the configuration: there are no accounts", host),
+           "127.0.0.1, and a proxy of yours that knows who may; or the Unix socket alone");
+}
+
 constexpr RuleSummary unreachable_routes_codes[] = {
     {"P405-unreachable-route", "a route that an earlier one hides", "Istio IST0130/0131; skipper #954"},
     {"P405-duplicate-route", "a route that repeats an earlier one",
@@ -225,6 +251,11 @@ constexpr RuleSummary sinkhole_codes[] = {
 constexpr RuleSummary ejection_ceiling_codes[] = {
     {"P412-ejection-ceiling", "ejection of more than half", "AFD 2025: dropped nodes overloaded the rest"}};
 
+constexpr RuleSummary shared_cookie_codes[] = {
+    {"P419-cookie-shared", "one name for two pools' cookies", "each answer would end the other's session"}};
+constexpr RuleSummary open_admin_codes[] = {
+    {"P424-admin-open", "an admin listener on more than loopback", "there are no accounts"}};
+
 constexpr std::array table{
     StaticRule{unreachable_routes_codes, unreachable_routes},
     StaticRule{unreachable_tcp_codes, unreachable_tcp},
@@ -238,6 +269,8 @@ constexpr std::array table{
     StaticRule{panic_floor_codes, panic_floor},
     StaticRule{sinkhole_codes, sinkhole},
     StaticRule{ejection_ceiling_codes, ejection_ceiling},
+    StaticRule{shared_cookie_codes, shared_cookie},
+    StaticRule{open_admin_codes, open_admin},
 };
 
 }  // namespace

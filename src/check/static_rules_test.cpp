@@ -70,6 +70,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Sinkhole", "P412-sinkhole", [](Config& c) { web(c).ejection.enabled = false; },
              [](Config& c) { web(c).policy = config::Policy::least_request; },
              [](Config& c) { web(c).policy = config::Policy::round_robin; }},
+        Case{"CookieShared", "P419-cookie-shared",
+             [](Config& c) {
+                 c.pools.push_back(pool("other", 2));
+                 c.routes.insert(c.routes.begin(), route("other", "/other", "other"));
+                 web(c).affinity = config::Affinity{.secret = "0123456789abcdef0123456789abcdef"};
+             },
+             [](Config& c) { c.pools.back().affinity = web(c).affinity; },
+             [](Config& c) {
+                 c.pools.back().affinity = web(c).affinity;
+                 c.pools.back().affinity->cookie = "other";
+             }},
+        Case{"AdminOpen", "P424-admin-open", nothing, [](Config& c) { c.admin.address.host = "0.0.0.0"; },
+             [](Config& c) { c.admin.address.host = "::1"; }},
         Case{"UnreachableByMethod", "P405-unreachable-route",
              [](Config& c) { c.routes.insert(c.routes.begin(), route("all_x", "/x", "web")); },
              [](Config& c) {

@@ -4,11 +4,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "balance/shared_ejections.h"
 #include "base/exit_code.h"
 #include "cli/commands.h"
 #include "cli/explain.h"
 #include "cli/remote.h"
 #include "cli/terminal.h"
+#include "control/history.h"
+#include "discovery/membership.h"
 
 namespace plimsoll::cli {
 
@@ -32,8 +35,16 @@ Result<config::Document> read(std::string_view text, const std::string& name) {
 }
 
 balance::Health health_called(std::string_view name) {
-    if (name == "up") return balance::Health::up;
-    return name == "down" ? balance::Health::down : balance::Health::unknown;
+    for (const balance::Health health : {balance::Health::up, balance::Health::down})
+        if (name == balance::name(health)) return health;
+    return balance::Health::unknown;
+}
+
+KnownEndpoint known_endpoint(const Json& one) {
+    KnownEndpoint known{.health = health_called(one.value("health", ""))};
+    const bool asked = one.value("out_by", "") == name(balance::OutBy::retry_after);
+    (asked ? known.paused_for : known.ejected_for) = from_seconds(one.value("out_for_ms", 0.0) / 1000);
+    return known;
 }
 
 KnownHealth known_health(const Json& status) {
@@ -41,9 +52,20 @@ KnownHealth known_health(const Json& status) {
     if (!status.contains("endpoints") || !status["endpoints"].is_array()) return known;
     for (const Json& one : status["endpoints"]) {
         if (!one.is_object()) continue;
-        known[{one.value("pool", ""), one.value("name", "")}] = health_called(one.value("health", ""));
+        known[{one.value("pool", ""), one.value("address", "")}] = known_endpoint(one);
     }
     return known;
+}
+
+/// What discovery has found for the pools of what is served.
+Result<discovery::Found> found_now(const Remote& remote, const config::Config& config) {
+    if (discovery::sources(config).empty()) return discovery::Found{};
+    const auto answer = remote.call("GET", "/v1/members");
+    if (!answer) return std::unexpected(answer.error());
+    const Json members = Json::parse(answer->body, nullptr, false);
+    if (answer->status != 200 || !members.is_object() || !members.contains("members"))
+        return fail(Code::protocol, fmt::format("{}: cannot get what discovery has found", remote.where()));
+    return control::found_of(config, members["members"].dump());
 }
 
 Result<Subject> running(const Common& common) {
@@ -61,6 +83,10 @@ Result<Subject> running(const Common& common) {
     if (text->status != 200) return fail(Code::protocol, fmt::format("{}: cannot get {}", remote.where(), revision));
     auto document = read(text->body, revision);
     if (!document) return std::unexpected(document.error());
+    if (const auto found = found_now(remote, document->config))
+        document->config = discovery::with_found(document->config, *found);
+    else
+        return std::unexpected(found.error());
     Subject made{std::move(*document), known_health(answer), revision + ", the active revision"};
     if (answer.value("candidate", std::uint64_t{0}) != 0) {
         made.from += fmt::format(" (r{} serves {:.4g}% of requests)", answer.value("candidate", std::uint64_t{0}),

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "discovery/membership.h"
 #include "net/address.h"
 
 namespace plimsoll::cli {
@@ -103,6 +104,13 @@ void add_answer(std::string& out, const Told& told) {
     }
 }
 
+/// What finds more endpoints of this pool than are written; empty: nothing does.
+std::string found_elsewhere(const Told& told, const std::string& pool) {
+    for (const auto& [name, source] : discovery::sources(told.document.config))
+        if (name == pool) return discovery::describe(source);
+    return {};
+}
+
 void add_pool(std::string& out, const Told& told, const PoolView& view) {
     const snapshot::Pool& pool = told.snapshot.pool(view.pool);
     out += fmt::format("pool      {}", pool.name);
@@ -111,7 +119,10 @@ void add_pool(std::string& out, const Told& told, const PoolView& view) {
     if (!view.subset.empty()) out += fmt::format("  subset  {}\n", view.subset);
     if (!view.sticky.empty()) out += fmt::format("  sticky  {}\n", view.sticky);
     if (!view.key.empty()) out += fmt::format("  key     {}\n", view.key);
-    if (view.endpoints.empty()) out += "          no endpoints: 503\n";
+    const std::string found_by = told.with_health ? std::string{} : found_elsewhere(told, pool.name);
+    if (!found_by.empty())
+        out += fmt::format("          and whom discovery finds by {}: a running server knows\n", found_by);
+    if (view.endpoints.empty() && found_by.empty()) out += "          no endpoints: 503\n";
     std::size_t width = 0;
     for (const auto& endpoint : pool.endpoints) width = std::max(width, endpoint.name.size());
     std::size_t shown = 0;
@@ -129,7 +140,7 @@ void add_pool(std::string& out, const Told& told, const PoolView& view) {
         if (const std::string& said = one.why_not.empty() ? one.remark : one.why_not; !said.empty()) out += "  " + said;
         out += '\n';
     }
-    if (nobody && !view.endpoints.empty()) out += "          nobody can take it: 503\n";
+    if (nobody && !view.endpoints.empty() && found_by.empty()) out += "          nobody can take it: 503\n";
 }
 
 Json as_json(const Told& told, const PoolView& view) {
@@ -250,15 +261,18 @@ Result<std::string> explained(const Question& question, const config::Document& 
     snapshot::Identities identities;
     const auto compiled = snapshot::compile(document.config, RevisionNumber{1}, identities, 1);
     std::vector<balance::EndpointState> states;
+    constexpr Instant now{};
     if (health != nullptr) {
         states.resize(compiled->endpoint_ids);
         for (const snapshot::Pool& pool : compiled->pools) {
             for (const snapshot::Endpoint& endpoint : pool.endpoints) {
-                const auto known = health->find({pool.name, endpoint.name});
+                const auto found = health->find({pool.name, text(endpoint.address)});
+                const KnownEndpoint known = found == health->end() ? KnownEndpoint{} : found->second;
+                balance::EndpointState& state = states[endpoint.id.value];
                 // Without checks nobody is told apart: such a pool uses everybody.
-                states[endpoint.id.value].health = !pool.health             ? balance::Health::up
-                                                   : known == health->end() ? balance::Health::unknown
-                                                                            : known->second;
+                state.health = pool.health ? known.health : balance::Health::up;
+                state.ejected_until = now + known.ejected_for;
+                state.not_before = now + known.paused_for;
             }
         }
     }
@@ -274,7 +288,7 @@ Result<std::string> explained(const Question& question, const config::Document& 
                                         question.method,         &headers};
     const Explanation explanation = snapshot::explain(
         *compiled, request,
-        {.states = states, .client = question.client.empty() ? std::string_view{} : client.host_bytes()});
+        {.states = states, .now = now, .client = question.client.empty() ? std::string_view{} : client.host_bytes()});
     const Told told{question, document, *reached, *compiled, explanation, health != nullptr, std::move(from)};
     return json ? explanation_json(told) : explanation_text(told);
 }

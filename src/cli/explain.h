@@ -10,6 +10,7 @@
 
 #include "balance/balance.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "config/config.h"
 #include "snapshot/explain.h"
 
@@ -35,8 +36,13 @@ struct Reached {
 };
 [[nodiscard]] Result<Reached> reach(const config::Config& config, const Question& question);
 
-/// Health by pool and name of endpoint, as a running server's status has it.
-using KnownHealth = std::map<std::pair<std::string, std::string>, balance::Health>;
+/// What a running server's status says of an endpoint.
+struct KnownEndpoint {
+    balance::Health health = balance::Health::unknown;
+    Duration ejected_for{}, paused_for{};  ///< that is left; 0 = it is not
+};
+/// By pool and address of endpoint.
+using KnownHealth = std::map<std::pair<std::string, std::string>, KnownEndpoint>;
 
 /// All that is needed to say it.
 struct Told {

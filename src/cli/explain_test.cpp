@@ -76,10 +76,10 @@ TEST(Explain, NamesTheHomeOfAKey) {
 }
 
 TEST(Explain, HealthSaysWhoIsOut) {
-    const KnownHealth health{{{"web", "w1"}, balance::Health::up},
-                             {{"web", "w2"}, balance::Health::down},
-                             {{"beta", "b1"}, balance::Health::down},
-                             {{"beta", "b2"}, balance::Health::down}};
+    const KnownHealth health{{{"web", "127.0.0.1:9001"}, {balance::Health::up}},
+                             {{"web", "127.0.0.1:9002"}, {balance::Health::down}},
+                             {{"beta", "127.0.0.1:9101"}, {balance::Health::down}},
+                             {{"beta", "127.0.0.1:9102"}, {balance::Health::down}}};
     const std::string said = told("http://docs.example.com:8080/", {}, &health);
     EXPECT_NE(said.find("  w1  100.0%"), std::string::npos) << said;
     EXPECT_NE(said.find("  w2       -  127.0.0.1:9002  down by its health check"), std::string::npos) << said;
@@ -87,9 +87,42 @@ TEST(Explain, HealthSaysWhoIsOut) {
     EXPECT_NE(panic.find("used in panic"), std::string::npos) << panic;
 }
 
+TEST(Explain, ThoseThatAreOutForATimeAreSaidToBe) {
+    using namespace std::chrono_literals;
+    const KnownHealth ejected{{{"web", "127.0.0.1:9001"}, {balance::Health::up, 7s}},
+                              {{"web", "127.0.0.1:9002"}, {balance::Health::up}}};
+    const std::string said = told("http://docs.example.com:8080/", {}, &ejected);
+    EXPECT_NE(said.find("  w1       -  127.0.0.1:9001  ejected after failures, 7s more"), std::string::npos) << said;
+    EXPECT_NE(said.find("  w2  100.0%"), std::string::npos) << said;
+    const KnownHealth paused{{{"web", "127.0.0.1:9001"}, {balance::Health::up}},
+                             {{"web", "127.0.0.1:9002"}, {balance::Health::up, 0s, 3s}}};
+    const std::string left = told("http://docs.example.com:8080/", {}, &paused);
+    EXPECT_NE(left.find("  w2       -  127.0.0.1:9002  asked to be left alone, 3s more"), std::string::npos) << left;
+}
+
+TEST(Explain, AFileDoesNotKnowWhomDiscoveryFinds) {
+    const config::Parsed parsed = config::parse(
+        "listeners: {plain: {address: '0.0.0.0:8080'}}\n"
+        "pools: {web: {health: off, discovery: {type: dns, name: web.internal, port: 80}}}\n"
+        "routes: [{name: all, pool: web}]\n",
+        "found.yaml");
+    ASSERT_TRUE(parsed.document);
+    const auto question = ask("http://x:8080/", {});
+    ASSERT_TRUE(question);
+    const auto file = explained(*question, *parsed.document, nullptr, "found.yaml", false);
+    ASSERT_TRUE(file);
+    EXPECT_NE(file->find("whom discovery finds by dns web.internal:80"), std::string::npos) << *file;
+    EXPECT_EQ(file->find("503"), std::string::npos) << *file;
+    const KnownHealth running;
+    const auto served = explained(*question, *parsed.document, &running, "r7", false);
+    ASSERT_TRUE(served);
+    EXPECT_NE(served->find("no endpoints: 503"), std::string::npos) << *served;
+}
+
 TEST(Explain, WhoIsAskedFirst) {
     const std::string said = told("http://docs.example.com:8080/");
-    EXPECT_NE(said.find("auth: pool beta is asked first, GET /may, within 1s; without an answer 503"), std::string::npos)
+    EXPECT_NE(said.find("auth: pool beta is asked first, GET /may, within 1s; without an answer 503"),
+              std::string::npos)
         << said;
     EXPECT_NE(said.find("auth: it alone says x-who; the client's are removed"), std::string::npos) << said;
 }

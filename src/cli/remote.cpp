@@ -34,11 +34,14 @@ Result<net::Address> address_of(const std::string& where) {
     return net::Address::ip(parsed->host, parsed->port);
 }
 
-http::Request request(std::string_view method, std::string_view target, std::string_view body) {
+http::Request request(const net::Address& server, std::string_view method, std::string_view target,
+                      std::string_view body) {
     http::Request made;
     made.method = method;
     made.path = target;
-    made.authority = "plimsoll";
+    made.authority = server.family() == net::Address::Family::unix_socket
+                         ? "plimsoll"
+                         : server.text();  // by TCP Host must be who it is
     made.headers.add("x-plimsoll-request", "1");
     if (!body.empty()) made.headers.add("content-type", "application/json");
     made.body = body;
@@ -59,7 +62,7 @@ Result<Reply> Remote::call(std::string_view method, std::string_view target, std
     if (!address) return std::unexpected(named(address.error(), where_));
     const auto loop = net::Loop::create();
     if (!loop) return std::unexpected(loop.error());
-    auto answer = net::complete(**loop, http::fetch(**loop, *address, request(method, target, body),
+    auto answer = net::complete(**loop, http::fetch(**loop, *address, request(*address, method, target, body),
                                                     async::Deadline::after((*loop)->now(), answer_limit)));
     if (!answer) return fail(Code::cancelled, "interrupted");
     if (!*answer) return std::unexpected(named(answer->error(), where_));
@@ -74,7 +77,7 @@ Result<Reply> Remote::stream(std::string_view method, std::string_view target, s
     if (!loop) return std::unexpected(loop.error());
     std::string first;
     auto answer = net::complete(**loop, http::fetch_lines(
-                                            **loop, *address, request(method, target, body),
+                                            **loop, *address, request(*address, method, target, body),
                                             [&](std::string_view said) {
                                                 if (first.empty()) first = said;
                                                 line(said);

@@ -198,6 +198,8 @@ struct Fault {
 
 enum class RateKey : std::uint8_t { client, header, route };
 
+/// Of one route at most: all are asked at once, in memory that is there.
+inline constexpr std::size_t max_rate_limits = 16;
 /// Token bucket; 429 beyond.
 struct RateLimit {
     RateKey by = RateKey::client;
@@ -500,6 +502,10 @@ struct Document {
     std::string file;  ///< as the operator named it
     std::string text;
 };
+
+/// The listener that a request to this address comes back to: its own address, or loopback where it takes every one.
+/// Null: none of ours.
+[[nodiscard]] const Listener* own_listener(const Config& config, const Address& address);
 
 /// What came of reading: a document if no finding is an error; findings in any case, all of them, in file order.
 struct Parsed {

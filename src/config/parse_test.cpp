@@ -289,6 +289,12 @@ INSTANTIATE_TEST_SUITE_P(
             "P201-duplicate-name", "routes[0].error_pages[1].status", "second page for 503", 1},
         Bad{"RateWithoutHeader", ROUTE "{name: a, pool: web, rate_limits: [{by: header}]}]\n" POOL, "P215-rate-limit",
             "routes[0].rate_limits[0].by", "which header", 1},
+        Bad{"RatesTooMany",
+            ROUTE
+            "{name: a, pool: web, rate_limits: [{rate: 1}, {rate: 2}, {rate: 3}, {rate: 4}, {rate: 5}, {rate: 6}, "
+            "{rate: 7}, {rate: 8}, {rate: 9}, {rate: 10}, {rate: 11}, {rate: 12}, {rate: 13}, {rate: 14}, "
+            "{rate: 15}, {rate: 16}, {rate: 17}]}]\n" POOL,
+            "P215-rate-limit", "routes[0].rate_limits[16]", "17 rate limits; a route has at most 16", 1},
         Bad{"RateWithHeader", ROUTE "{name: a, pool: web, rate_limits: [{header: X}]}]\n" POOL, "P215-rate-limit",
             "routes[0].rate_limits[0].header", "by: header", 1},
         Bad{"Upgrade", ROUTE "{name: a, pool: web, upgrades: [websockets]}]\n" POOL, "P220-upgrade",

@@ -54,6 +54,16 @@ std::vector<std::string_view> keys(const Table& table) {
 
 }  // namespace
 
+const Listener* own_listener(const Config& config, const Address& address) {
+    const bool loopback = address.host.starts_with("127.") || address.host == "::1";
+    for (const Listener& listener : config.listeners) {
+        if (listener.address.port != address.port || address.port == 0) continue;
+        const bool everywhere = listener.address.host == "0.0.0.0" || listener.address.host == "::";
+        if (listener.address == address || (loopback && everywhere)) return &listener;
+    }
+    return nullptr;
+}
+
 const Pool* Report::pool(const Names& names, const std::string& name, std::string path) {
     if (name.empty()) return nullptr;
     if (const auto found = names.pools.find(name); found != names.pools.end()) return found->second;
@@ -161,17 +171,6 @@ void listeners(const Config& config, const Names& names, Report& report) {
             }
         }
     }
-}
-
-/// The listener that would take a connection to `address`: the same one, or every address of this machine.
-const Listener* own_listener(const Config& config, const Address& address) {
-    const bool loopback = address.host.starts_with("127.") || address.host == "::1";
-    for (const Listener& listener : config.listeners) {
-        if (listener.address.port != address.port || address.port == 0) continue;
-        const bool everywhere = listener.address.host == "0.0.0.0" || listener.address.host == "::";
-        if (listener.address == address || (loopback && everywhere)) return &listener;
-    }
-    return nullptr;
 }
 
 void endpoints(const Config& config, const Pool& pool, const std::string& path, Report& report) {

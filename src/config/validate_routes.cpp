@@ -239,6 +239,11 @@ void auth(const Examined& x) {
 }
 
 void rate_limits(const Examined& x) {
+    if (x.route.rate_limits.size() > max_rate_limits) {
+        x.error("P215-rate-limit", fmt::format("rate_limits[{}]", max_rate_limits),
+                fmt::format("{} rate limits; a route has at most {}", x.route.rate_limits.size(), max_rate_limits),
+                "leave out what another one implies, or divide the route");
+    }
     for (std::size_t i = 0; i < x.route.rate_limits.size(); ++i) {
         const RateLimit& limit = x.route.rate_limits[i];
         const std::string item = fmt::format("rate_limits[{}]", i);

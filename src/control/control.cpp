@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <ranges>
 #include <thread>
 
 #include "base/exit_code.h"
@@ -191,9 +192,7 @@ Result<void> Control::choose_revision(std::optional<config::Document> first) {
     return {};
 }
 
-void Control::remember_peak() {
-    site_.peak_rate = peak_rate(recorder_->segments());
-}
+void Control::remember_peak() { site_.peak_rate = peak_rate(recorder_->segments()); }
 
 void Control::when_serving(std::function<void(const std::vector<std::string>&)> done) {
     // Who asks in the first second shall not be told that nobody is there, only because nobody has been asked.
@@ -330,6 +329,7 @@ void Control::tick(Collected collected) {
         recent_.push_back(std::exchange(second_, {}));
         if (recent_.size() > recent_seconds) recent_.erase(recent_.begin());
     }
+    look_at_ejections();
     collect_signals(window);
     if (ticks_ % 10 == 0) care_->tick();
     earn_known_good();
@@ -351,6 +351,17 @@ void Control::collect_signals(const measure::Tally& window) {
     const bool again = ticks_ % 10 == 0 && !site_.watch.firing().empty();
     if (changes_->in_progress() && (!signals.empty() || again)) hypotheses = judge::diagnose(scene());
     changes_->measured(window, facts, signals, hypotheses);
+}
+
+void Control::look_at_ejections() {
+    constexpr std::size_t told_at_once = 20;  // a rack that fails is one story, not a thousand
+    const snapshot::Snapshot* const resident[] = {site_.active.get(), site_.candidate.get()};
+    const std::vector<EjectionWatch::Seen> seen = ejections_.look(fleet_->ejections(), resident, network_.now());
+    if (seen.empty()) return;
+    for (const EjectionWatch::Seen& one : seen | std::views::take(told_at_once))
+        spdlog::log(one.out ? spdlog::level::warn : spdlog::level::info, "{}", one.text);
+    if (seen.size() > told_at_once) spdlog::warn("and {} more endpoints", seen.size() - told_at_once);
+    site_.out = ejections_.out();
 }
 
 void Control::look_at_members() {

@@ -17,6 +17,7 @@
 #include "control/background.h"
 #include "control/care.h"
 #include "control/changes.h"
+#include "control/ejection_watch.h"
 #include "control/fleet.h"
 #include "control/ledger.h"
 #include "control/members.h"
@@ -72,6 +73,7 @@ public:
     [[nodiscard]] const History& history() const { return ledger_->history(); }
     [[nodiscard]] const Prober& prober() const { return *prober_; }
     [[nodiscard]] const Members& members() const { return *members_; }
+    [[nodiscard]] balance::Standing standing(EndpointId id) const { return fleet_->ejections().standing(id); }
     [[nodiscard]] const SpansExporter& spans() const { return *spans_; }
     [[nodiscard]] const ControlSettings& settings() const { return settings_; }
     [[nodiscard]] net::Network& network() const { return network_; }
@@ -106,6 +108,7 @@ private:
     void earn_known_good();
     [[nodiscard]] std::vector<std::string> what_stops(const Fleet::Installed& installed);
     void look_at_members();
+    void look_at_ejections();
     [[nodiscard]] judge::Scene scene() const;
 
     net::Network& network_;
@@ -126,6 +129,7 @@ private:
 
     std::vector<measure::Tally> recent_;  ///< one a second, the last thirty: what a diagnosis looks at
     measure::Tally second_;               ///< being filled
+    EjectionWatch ejections_;
     std::deque<std::pair<Duration, std::uint64_t>> windows_;  ///< length and requests of the last ticks
     Collected last_;  ///< gauges of the last round; tally and records are moved out
     std::uint64_t ticks_ = 0;

@@ -41,6 +41,7 @@ void Discovery::set(const std::vector<discovery::Source>& sources) {
         }
         auto watched = std::make_shared<Watched>();
         watched->source = source;
+        watched->since = network_.now();
         if (known != all_.end()) {  // it is asked at another pace from now on
             watched->membership = known->second->membership;
         } else if (const auto remembered = found_.find(source); remembered != found_.end()) {
@@ -148,7 +149,8 @@ void Discovery::took(Watched& watched, const Result<discovery::Answer>& answer) 
 std::vector<SourceView> Discovery::sources() const {
     std::vector<SourceView> views;
     for (const auto& [source, watched] : all_)
-        views.push_back({source.first, discovery::describe(source.second), source.second, &watched->membership});
+        views.push_back(
+            {source.first, discovery::describe(source.second), source.second, watched->since, &watched->membership});
     return views;
 }
 

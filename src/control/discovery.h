@@ -28,6 +28,7 @@ inline constexpr Duration first_answer_wait = std::chrono::seconds(10);
 struct SourceView {
     std::string pool, source;  ///< "web", "dns web.internal:80"
     config::Discovery settings;
+    Instant since;                                      ///< when we began to ask
     const discovery::Membership* membership = nullptr;  ///< valid until the next call that is not const
 };
 
@@ -57,6 +58,7 @@ private:
     struct Watched {
         discovery::Source source;
         discovery::Membership membership{};
+        Instant since{};  ///< when we began to ask
         bool wanted = true;
     };
     struct Guest {

@@ -1,6 +1,7 @@
 #include "control/fleet.h"
 
 #include <pthread.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
@@ -24,7 +25,6 @@ Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSetti
     }
     std::latch ready(static_cast<std::ptrdiff_t>(settings.workers));
     const auto rates = std::make_shared<proxy::RateTable>();
-    const auto ejections = std::make_shared<balance::SharedEjections>();
     for (std::uint32_t i = 0; i < settings.workers; ++i) {
         const proxy::WorkerSettings worker_settings{.index = WorkerIndex{static_cast<std::uint16_t>(i)},
                                                     .workers = settings.workers,
@@ -32,7 +32,7 @@ Result<std::unique_ptr<Fleet>> Fleet::start(net::Network& home, const FleetSetti
                                                     .seed = keyed_hash(std::uint64_t{i}, settings.seed),
                                                     .record = settings.record,
                                                     .rates = rates,
-                                                    .ejections = ejections,
+                                                    .ejections = fleet->ejections_,
                                                     .shed = fleet->shed_counts_};
         Member& member = *fleet->members_[i];
         member.thread = std::thread([&member, worker_settings, &ready] {
@@ -153,7 +153,11 @@ void Fleet::drained(std::function<void(bool)> done) {
 }
 
 void Fleet::reopen_logs() {
-    for (const auto& member : members_) member->loop->post([&worker = *member->worker] { worker.reopen_log(); });
+    for (const auto& member : members_)
+        member->loop->post([&worker = *member->worker, &home = home_] {
+            if (std::string failure = worker.reopen_log(); !failure.empty())
+                home.post([failure] { spdlog::error("{}; the file that is open is written on", failure); });
+        });
 }
 
 void Fleet::allow(std::uint64_t bytes) {

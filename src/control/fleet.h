@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "balance/balance.h"
+#include "balance/shared_ejections.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -94,6 +95,7 @@ public:
     /// See proxy::Worker::relieve; each worker ends its part of `bytes`.
     [[nodiscard]] std::shared_ptr<const Relief> relieve(std::uint64_t bytes, bool sockets);
     [[nodiscard]] const proxy::ShedCounts& shed_counts() const { return *shed_counts_; }
+    [[nodiscard]] const balance::SharedEjections& ejections() const { return *ejections_; }
 
 private:
     struct Member {
@@ -110,6 +112,7 @@ private:
     net::Network& home_;
     CredentialStore credentials_;
     std::shared_ptr<proxy::ShedCounts> shed_counts_ = std::make_shared<proxy::ShedCounts>();
+    std::shared_ptr<balance::SharedEjections> ejections_ = std::make_shared<balance::SharedEjections>();
     std::shared_ptr<balance::SharedLoads> loads_;  ///< of all workers; a larger one when endpoints have come
     std::vector<std::unique_ptr<Member>> members_;
     std::multiset<Instant> unacknowledged_;                       ///< installs under way, by when they were posted

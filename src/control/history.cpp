@@ -137,6 +137,7 @@ void History::fold(const store::Entry& from) {
         } else if (from.kind == "active") {
             active = revision_number(body, "revision");
             were_active.insert(active.value);
+            std::erase(known_good, RevisionNumber{body.value("disowned", std::uint64_t{0})});
         } else if (from.kind == "known_good") {
             const RevisionNumber number = revision_number(body, "revision");
             std::erase(known_good, number);
@@ -189,6 +190,33 @@ std::vector<config::Endpoint> History::members_of(const std::string& pool, const
     return all;
 }
 
+std::string found_json(const discovery::Found& found) {
+    Json list = Json::array();
+    for (const auto& [source, members] : found) {
+        Json endpoints = Json::array();
+        for (const config::Endpoint& member : members) endpoints.push_back(endpoint_object(member));
+        list.push_back({{"pool", source.first},
+                        {"source", discovery::describe(source.second)},
+                        {"endpoints", std::move(endpoints)}});
+    }
+    return list.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<discovery::Found> found_of(const config::Config& config, const std::string& json) {
+    discovery::Found found;
+    try {
+        for (const Json& one : Json::parse(json)) {
+            for (const discovery::Source& source : discovery::sources(config)) {
+                if (one.at("pool") == source.first && one.at("source") == discovery::describe(source.second))
+                    found[source] = endpoints_of(one, "endpoints");
+            }
+        }
+    } catch (const Json::exception& error) {
+        return fail(Code::protocol, error.what());
+    }
+    return found;
+}
+
 store::Entry change_entry(const ChangeRecord& change) {
     Json body{{"base", change.base.value}, {"digest", change.digest}, {"file", change.file},
               {"author", change.author},   {"reason", change.reason}, {"forced", change.forced},
@@ -220,8 +248,10 @@ store::Entry ending_entry(const ChangeRecord& change) {
     return entry("ending", change.id, change.ended, body);
 }
 
-store::Entry active_entry(RevisionNumber revision, const std::string& why, Timestamp at) {
-    return entry("active", revision_name(revision), at, {{"revision", revision.value}, {"why", why}});
+store::Entry active_entry(RevisionNumber revision, const std::string& why, Timestamp at, RevisionNumber disowned) {
+    Json body{{"revision", revision.value}, {"why", why}};
+    if (disowned != RevisionNumber{}) body["disowned"] = disowned.value;
+    return entry("active", revision_name(revision), at, body);
 }
 
 store::Entry known_good_entry(RevisionNumber revision, Timestamp at) {

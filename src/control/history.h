@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/result.h"
 #include "base/time.h"
 #include "config/config.h"
+#include "discovery/membership.h"
 #include "store/journal.h"
 
 namespace plimsoll::control {
@@ -104,12 +106,20 @@ struct History {
     [[nodiscard]] const ChangeRecord* change(const std::string& id) const;
 };
 
+/// Found endpoints as the admin API tells them: [{"pool", "source", "endpoints"}], each endpoint as a `membership`
+/// entry has it.
+[[nodiscard]] std::string found_json(const discovery::Found& found);
+/// Back again, as far as `config` has such sources. Errors: protocol (that is not what found_json writes).
+[[nodiscard]] Result<discovery::Found> found_of(const config::Config& config, const std::string& json);
+
 // The bodies of the entries that this room writes: docs/formats/journal.md.
 [[nodiscard]] store::Entry change_entry(const ChangeRecord& change);
 [[nodiscard]] store::Entry revision_entry(const Revision& revision);
 [[nodiscard]] store::Entry line_entry(const std::string& change, const ChangeRecord::Line& line);
 [[nodiscard]] store::Entry ending_entry(const ChangeRecord& change);
-[[nodiscard]] store::Entry active_entry(RevisionNumber revision, const std::string& why, Timestamp at);
+/// `disowned`: what somebody rolled back from by hand is not known to be good any more; 0 = nothing.
+[[nodiscard]] store::Entry active_entry(RevisionNumber revision, const std::string& why, Timestamp at,
+                                        RevisionNumber disowned = {});
 [[nodiscard]] store::Entry known_good_entry(RevisionNumber revision, Timestamp at);
 [[nodiscard]] store::Entry frozen_entry(const Frozen& frozen);
 [[nodiscard]] store::Entry thawed_entry(const std::string& digest, const std::string& why, Timestamp at);

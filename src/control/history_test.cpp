@@ -75,6 +75,42 @@ TEST(History, EntriesOfAnotherVersionAreCountedAndPassedOver) {
     EXPECT_EQ(history.active, RevisionNumber{});
 }
 
+TEST(History, FoundEndpointsAreToldAndReadBack) {
+    config::Config config;
+    config.pools.resize(2);
+    config.pools[0].name = "web";
+    config.pools[0].discovery.emplace().name = "web.internal";
+    config.pools[1].name = "other";
+    config::Endpoint endpoint;
+    endpoint.address = *config::parse_address("[2001:db8::7]:80");
+    endpoint.name = "seven \"7\"";
+    endpoint.weight = 2.5;
+    endpoint.capacity = 100;
+    endpoint.zone = "a";
+    endpoint.priority = 1;
+    endpoint.labels = {{"host", "x"}};
+    discovery::Found found;
+    found[{"web", *config.pools[0].discovery}] = {endpoint};
+    const std::string json = found_json(found);
+    const auto read = found_of(config, json);
+    ASSERT_TRUE(read) << read.error().detail;
+    EXPECT_EQ(*read, found);
+    config.pools[0].discovery->name = "elsewhere.internal";
+    EXPECT_TRUE(found_of(config, json)->empty()) << "of another source";
+    for (const char* nonsense : {"", "{", "[1]", "[{}]", R"([{"pool":1,"source":2,"endpoints":3}])"})
+        EXPECT_TRUE(!found_of(config, nonsense) || found_of(config, nonsense)->empty()) << nonsense;
+}
+
+TEST(History, WhatSomebodyRolledBackFromIsNotGoodAnyMore) {
+    const History history =
+        folded({active_entry(RevisionNumber{1}, "first start", {}), known_good_entry(RevisionNumber{1}, {}),
+                active_entry(RevisionNumber{2}, "C1 completed", {}), known_good_entry(RevisionNumber{2}, {}),
+                active_entry(RevisionNumber{1}, "C2 rollback by hand", {}, RevisionNumber{2}),
+                known_good_entry(RevisionNumber{1}, {})});
+    EXPECT_EQ(history.known_good, std::vector{RevisionNumber{1}});
+    EXPECT_TRUE(history.were_active.contains(2)) << "by its number it can be had again";
+}
+
 TEST(History, LastKnownGoodIsTheLastThatEarnedIt) {
     const History history = folded({known_good_entry(RevisionNumber{1}, {}), known_good_entry(RevisionNumber{2}, {}),
                                     known_good_entry(RevisionNumber{1}, {})});

@@ -85,7 +85,7 @@ Result<std::shared_ptr<Feed>> Changes::rollback(RevisionNumber to, const std::st
     follow_sources();
     newest_live_.reset();
     std::vector<store::Entry> entries{change_entry(record)};
-    entries.push_back(active_entry(to, record.id + " rollback by hand", record.submitted));
+    entries.push_back(active_entry(to, record.id + " rollback by hand", record.submitted, record.base));
     owe(std::move(entries));
     spdlog::warn("{}: rolled back to r{} by {}: {}", record.id, to.value, who, record.reason);
     verification_->feed->push(nlohmann::json{{"at", rfc3339(record.submitted)},

@@ -29,7 +29,6 @@ std::shared_ptr<const snapshot::Snapshot> compile_served(const config::Config& w
 
 Members::Members(Parts parts)
     : parts_(parts),
-      started_(parts.network.now()),
       discovery_(parts.network, [this](const discovery::Source&, const discovery::Shift&) { changed_ = true; }) {}
 
 void Members::remember(const config::Config& config) {
@@ -87,7 +86,7 @@ std::vector<Differing> Members::differing() const {
     std::vector<Differing> all;
     for (const SourceView& view : discovery_.sources()) {
         const discovery::Membership& membership = *view.membership;
-        const Instant since = membership.asked() ? membership.differs_since : started_;
+        const Instant since = membership.asked() ? membership.differs_since : view.since;
         if (since == never) continue;
         all.push_back({"pool " + view.pool, view.pool, since, view.settings.max_divergence,
                        view.source + ": " + discovery::standing(membership)});

@@ -81,7 +81,6 @@ private:
     Parts parts_;
     Divergence divergence_;
     std::map<discovery::Source, Written, discovery::SourceOrder> written_;
-    Instant started_;
     bool changed_ = false;
     std::uint64_t version_ = 0;
     Discovery discovery_;  ///< last: its tasks call back

@@ -31,6 +31,7 @@ struct Site {
     std::set<EndpointId> down;  ///< held down by active checks
 
     // Written by Control, each tick.
+    std::set<EndpointId> out;  ///< out of rotation for a time: ejected, or at their own wish
     measure::Series series;
     measure::Tally totals;  ///< since the start
     double rate = 0;        ///< requests/s over the last second or so
@@ -40,8 +41,9 @@ struct Site {
 
     [[nodiscard]] bool is_down(EndpointId id) const { return down.contains(id); }
     [[nodiscard]] std::vector<judge::EndpointFacts> facts() const {
-        return rollout::endpoint_facts({active.get(), active_mix}, {candidate.get(), candidate_mix},
-                                       [this](EndpointId id) { return is_down(id); });
+        return rollout::endpoint_facts(
+            {active.get(), active_mix}, {candidate.get(), candidate_mix}, [this](EndpointId id) { return is_down(id); },
+            [this](EndpointId id) { return out.contains(id); });
     }
 };
 

@@ -104,6 +104,7 @@ void server_span(Writer& out, const proxy::RequestSpan& request) {
     }
     out.text("server.address", request.host);
     if (outcome.status != 0) out.number("http.response.status_code", outcome.status);
+    if (outcome.grpc_status >= 0) out.number("rpc.grpc.status_code", static_cast<std::uint64_t>(outcome.grpc_status));
     out.text("plimsoll.listener", request.listener);
     out.text("plimsoll.route", request.route);
     out.text("plimsoll.pool", request.pool);
@@ -131,6 +132,7 @@ void attempt_span(Writer& out, const proxy::RequestSpan& request, std::size_t in
     if (attempt.status != 0) out.number("http.response.status_code", attempt.status);
     out.text("plimsoll.pool", request.pool);
     out.text("plimsoll.endpoint", one.endpoint);
+    if (attempt.panic) out.text("plimsoll.panic", "true");
     out.text("plimsoll.cause", plimsoll::name(attempt.cause));
     if (index > 0) out.number("http.request.resend_count", index);
     end_span(out, attempt.cause != Cause::none || attempt.status >= 500, plimsoll::name(attempt.cause));

@@ -128,7 +128,7 @@ Result<ServiceRecords> read_srv(std::string_view message) {
 Result<Answer> combine(std::string_view name, const ServiceRecords& found, std::span<const Result<Answer>> addresses,
                        std::uint32_t max_priority) {
     Answer answer;
-    answer.ttl = found.ttl;
+    answer.ttl = found.records.empty() ? found.ttl : std::max(found.ttl, Duration{1});  // 0 is said: at once again
     std::set<std::uint16_t> priorities;
     std::map<std::uint16_t, bool> weighted;  // whether any record of that priority has a weight
     for (const ServiceRecord& record : found.records) {

@@ -78,7 +78,11 @@ std::optional<Result<Answer>> EndpointFile::look(Timestamp wall, bool again) {
         seen_.reset();
         return std::nullopt;
     }
-    taken_ = *now;
+    // One that could not be read may become readable without a new stamp (chmod): it is tried at each look, and said
+    // once.
+    const bool unreadable = !answer && answer.error().code == Code::io;
+    if (std::exchange(unreadable_, unreadable) && unreadable && !again) return std::nullopt;
+    if (!unreadable) taken_ = *now;
     // Written after that moment, it would be stamped so. One from the future (clocks differ) may still be written.
     if (answer) answer->settled = first && wall - Timestamp{now->modified_ns} >= settled_after;
     return answer;

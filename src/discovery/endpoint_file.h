@@ -46,6 +46,7 @@ private:
     std::optional<Stamp> seen_;   ///< at the last look
     std::optional<Stamp> taken_;  ///< of what was said last
     bool missing_ = false;
+    bool unreadable_ = false;
     bool looked_ = false;
 };
 

@@ -176,13 +176,12 @@ config::Config with_found(const config::Config& written, const Found& found) {
         if (here == found.end()) continue;
         std::set<config::Address> taken;
         std::set<std::string> called;
-        for (const config::Listener& listener : written.listeners) taken.insert(listener.address);
         for (const Endpoint& endpoint : pool.endpoints) {
             taken.insert(endpoint.address);
             called.insert(endpoint.name);
         }
         for (Endpoint endpoint : here->second) {
-            if (!taken.insert(endpoint.address).second) continue;
+            if (!taken.insert(endpoint.address).second || config::own_listener(written, endpoint.address)) continue;
             if (endpoint.name.empty() || called.contains(endpoint.name)) endpoint.name = text(endpoint.address);
             called.insert(endpoint.name);
             if (!endpoint.capacity && pool.discovery->capacity > 0) endpoint.capacity = pool.discovery->capacity;

@@ -211,6 +211,22 @@ TEST(WithFound, WrittenEndpointsComeFirstAndCount) {
     EXPECT_EQ(with_found(config, {{{"web", faster}, {endpoint(1)}}}), config);
 }
 
+TEST(WithFound, OurOwnListenersAreNoEndpoints) {
+    config::Config config;
+    config.listeners.resize(2);
+    config.listeners[0].address = {"0.0.0.0", 80};
+    config.listeners[1].address = {"192.0.2.1", 81};
+    config.pools.resize(1);
+    config.pools[0].name = "web";
+    config.pools[0].discovery.emplace().name = "web.internal";
+    std::vector<config::Endpoint> found;
+    for (const config::Address& address : {config::Address{"127.0.0.1", 80}, {"192.0.2.1", 81}, {"192.0.2.9", 80}})
+        found.emplace_back().address = address;
+    const config::Config served = with_found(config, {{{"web", *config.pools[0].discovery}, found}});
+    ASSERT_EQ(served.pools[0].endpoints.size(), 1u) << "a loop would be without end";
+    EXPECT_EQ(served.pools[0].endpoints[0].address.host, "192.0.2.9");
+}
+
 TEST(WithFound, EndpointsAreVerifiedByWhatTheOperatorWrote) {
     const auto name = [](config::DiscoveryType type, std::string written) {
         config::Config config;

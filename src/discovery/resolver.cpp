@@ -246,7 +246,7 @@ async::Task<Result<Answer>> Resolver::Inside::both_families(const std::string& n
             answer.endpoints.push_back(std::move(endpoint));
         }
     }
-    if (ttl != Duration::max()) answer.ttl = ttl;
+    if (ttl != Duration::max()) answer.ttl = std::max(ttl, Duration{1});  // 0 is said: at once again
     std::ranges::sort(answer.endpoints, {}, &config::Endpoint::address);
     answer.endpoints.erase(std::ranges::unique(answer.endpoints, {}, &config::Endpoint::address).begin(),
                            answer.endpoints.end());

@@ -65,8 +65,12 @@ struct Http2Limits {
     Duration write_timeout = std::chrono::seconds(30);     ///< the socket takes nothing for this long
     Duration settings_timeout = std::chrono::seconds(10);  ///< our SETTINGS are not acknowledged
     /// With streams open and nothing heard for `ping_interval`: PING; no sign of life within `ping_timeout`: the peer
-    /// is dead. 0 = no pings.
+    /// is dead. 0 = no pings. After `free_pings` since the peer last sent HEADERS or DATA only one each
+    /// `quiet_ping_interval`: servers of gRPC end a connection at the third that comes sooner than five minutes after
+    /// the one before (grpc/doc/keepalive.md, "too_many_pings").
     Duration ping_interval{};
+    std::uint32_t free_pings = 2;
+    Duration quiet_ping_interval = std::chrono::seconds(310);
     Duration ping_timeout = std::chrono::seconds(5);
 };
 

@@ -2,6 +2,7 @@
 // they resume nobody, and never call nghttp2 to read or write.
 #include <nghttp2/nghttp2.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -82,9 +83,13 @@ struct Http2Session::Callbacks {
         const std::int32_t id = frame->hd.stream_id;
         const bool ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
         switch (frame->hd.type) {
-            case NGHTTP2_DATA: own.data_frame(channel(library, id), frame); break;
+            case NGHTTP2_DATA:
+                own.pings_in_quiet_ = 0;
+                own.data_frame(channel(library, id), frame);
+                break;
             case NGHTTP2_HEADERS:
                 own.head_open_ = false;
+                own.pings_in_quiet_ = 0;
                 if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
                     own.finish_request(ended);
                 } else if (Http2Channel* to = channel(library, id)) {
@@ -373,8 +378,9 @@ void Http2Session::submit_settings() {
         add(NGHTTP2_SETTINGS_ENABLE_PUSH, 0);
     }
     nghttp2_submit_settings(library_.get(), NGHTTP2_FLAG_NONE, settings.data(), count);
-    nghttp2_session_set_local_window_size(library_.get(), NGHTTP2_FLAG_NONE, 0,
-                                          static_cast<std::int32_t>(limits_.connection_window));
+    nghttp2_session_set_local_window_size(
+        library_.get(), NGHTTP2_FLAG_NONE, 0,
+        static_cast<std::int32_t>(std::min<std::uint32_t>(limits_.connection_window, NGHTTP2_MAX_WINDOW_SIZE)));
 }
 
 }  // namespace plimsoll::http

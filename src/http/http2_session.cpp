@@ -61,7 +61,10 @@ Http2Session::Http2Session(Role role, net::Network& network, net::Stream& stream
       reader_(*this),
       writer_(*this) {
     if (limits_.connection_window == 0) {
-        limits_.connection_window = server() ? 4 * 1024 * 1024 : limits_.streams * limits_.stream_window;
+        const std::uint64_t all = std::uint64_t{limits_.streams} * limits_.stream_window;
+        limits_.connection_window =
+            server() ? 4 * 1024 * 1024
+                     : static_cast<std::uint32_t>(std::min<std::uint64_t>(all, NGHTTP2_MAX_WINDOW_SIZE));
     }
     begun_at_ = idle_since_ = heard_at_ = now();
     make_library();

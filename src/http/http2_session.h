@@ -148,6 +148,7 @@ private:
     void check_timers(Instant now);
     [[nodiscard]] Instant next_due() const;
     void send_ping(std::uint64_t opaque);
+    [[nodiscard]] Instant next_ping() const;
     void send_last_goaway();
 
     void flood(Http2Flood flood);
@@ -201,6 +202,7 @@ private:
     bool last_goaway_sent_ = false;
     bool goaway_received_ = false;
     bool pinged_ = false;
+    std::uint32_t pings_in_quiet_ = 0;  ///< since the peer last sent HEADERS or DATA
     bool head_open_ = false;
     std::int32_t reset_by_peer_ = 0;  ///< the stream whose RST_STREAM is being handled
     std::size_t linger_left_ = 0;

@@ -16,7 +16,7 @@ void Http2Session::join(Http2Channel& channel) {
     channels_ = &channel;
     if (active_++ == 0) heard_at_ = std::max(heard_at_, now());
     pinged_ = pinged_ && active_ > 1;
-    if (limits_.ping_interval.count() > 0) note_deadline(heard_at_ + limits_.ping_interval);
+    if (limits_.ping_interval.count() > 0) note_deadline(next_ping());
 }
 
 void Http2Session::leave(Http2Channel& channel) {
@@ -92,7 +92,7 @@ Instant Http2Session::next_due() const {
     if (active_ == 0) due = std::min(due, after(idle_since_, limits_.idle_timeout));
     if (shutting_down_ && server() && !last_goaway_sent_) due = std::min(due, shut_down_at_ + notice_time);
     if (active_ > 0 && limits_.ping_interval.count() > 0) {
-        due = std::min(due, pinged_ ? pinged_at_ + limits_.ping_timeout : heard_at_ + limits_.ping_interval);
+        due = std::min(due, pinged_ ? pinged_at_ + limits_.ping_timeout : next_ping());
     }
     return due;
 }
@@ -124,11 +124,17 @@ void Http2Session::check_timers(Instant at) {
         finish(Http2End::Why::dead, "no answer to a PING");
         return stream_.abort();
     }
-    if (!pinged_ && heard_at_ + limits_.ping_interval <= at) {
+    if (!pinged_ && next_ping() <= at) {
         pinged_ = true;
+        ++pings_in_quiet_;
         pinged_at_ = at;
         send_ping(life_ping);
     }
+}
+
+Instant Http2Session::next_ping() const {
+    if (pings_in_quiet_ < limits_.free_pings) return heard_at_ + limits_.ping_interval;
+    return std::max(heard_at_ + limits_.ping_interval, pinged_at_ + limits_.quiet_ping_interval);
 }
 
 void Http2Session::send_ping(std::uint64_t opaque) {

@@ -22,7 +22,11 @@ struct EndpointFacts {
     double capacity = 0;            ///< requests/s it can carry; 0 = not known
     double expected_active = 0;     ///< share of all requests it should get under the active revision, given who is up
     double expected_candidate = 0;  ///< and under the candidate; 0 when there is none
-    bool eligible = true;           ///< up and not ejected
+    bool eligible = true;           ///< active checks do not hold it down
+    bool out = false;               ///< ejected, or left alone at its own wish: takes nothing for a time
+    /// What is expected can be held against where requests go: no key, cookie or subset decides in its pool, and nobody
+    /// of it is out.
+    bool comparable = true;
 };
 
 /// The active arm's own recent past, from before the change took traffic: what "normal" means.

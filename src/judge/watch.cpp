@@ -252,7 +252,7 @@ void Watch::look_at_endpoints(std::span<const EndpointFacts> endpoints, Instant 
             (e.failures >= failing_needs && failing >= failing_raise && failing >= failing_stands_out * others) ||
             (died && failing >= failing_stands_out * others);
         const bool bad = fails || !fact.eligible;
-        e.failing.follow(bad, fact.eligible && (failing < failing_clear || e.attempts < 1), span);
+        e.failing.follow(bad, fact.eligible && !fact.out && (failing < failing_clear || e.attempts < 1), span);
         look.signal.value = failing;
         look.signal.expected = others;
         look.signal.threshold = failing_raise;
@@ -276,13 +276,14 @@ Watch::Look Watch::look_at_shares(std::span<const EndpointFacts> endpoints, Shar
     const auto picks = [&](const EndpointFacts& e) {
         return e.id.value < endpoints_.size() ? endpoints_[e.id.value].picks : 0.0;
     };
-    for (const EndpointFacts& e : endpoints) expected_all += expected(e);
+    for (const EndpointFacts& e : endpoints) expected_all += e.comparable ? expected(e) : 0;
     // What was picked under another expectation (a step of a rollout, a server out or back) says nothing about this
     // one.
     std::vector<double> wanted(endpoints_.size(), 0.0);
     double moved = 0;
     for (const EndpointFacts& e : endpoints)
-        if (e.id.value < wanted.size() && expected_all > 0) wanted[e.id.value] = expected(e) / expected_all;
+        if (e.comparable && e.id.value < wanted.size() && expected_all > 0)
+            wanted[e.id.value] = expected(e) / expected_all;
     for (std::size_t i = 0; i < wanted.size(); ++i)
         moved += std::abs(wanted[i] - (i < wanted_.size() ? wanted_[i] : 0.0)) / 2;
     wanted_ = std::move(wanted);
@@ -290,7 +291,7 @@ Watch::Look Watch::look_at_shares(std::span<const EndpointFacts> endpoints, Shar
         for (PerEndpoint& e : endpoints_) e.picks = 0;
         uneven_.yes = {};
     }
-    for (const EndpointFacts& e : endpoints) all += picks(e);
+    for (const EndpointFacts& e : endpoints) all += e.comparable ? picks(e) : 0;
     if (!(expected_all > 0) || all < shares_need) {
         uneven_.follow(false, all > 0, span);
         look.lower = uneven_.no >= settings_.clear_hold;
@@ -298,6 +299,7 @@ Watch::Look Watch::look_at_shares(std::span<const EndpointFacts> endpoints, Shar
     }
     const EndpointFacts* furthest = nullptr;
     for (const EndpointFacts& e : endpoints) {
+        if (!e.comparable) continue;
         const double off = std::abs(picks(e) / all - expected(e) / expected_all);
         distance += off / 2;
         if (off > most) most = off, furthest = &e;

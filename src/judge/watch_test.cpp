@@ -185,6 +185,34 @@ TEST(Watch, AFailingEndpointIsNamed) {
               1);
 }
 
+TEST(Watch, AnEjectedEndpointIsNotMissedAndHasNotRecovered) {
+    Town town;
+    town.capacity = 0;
+    town.run(20s);
+    town.failing[3] = 1;
+    town.run(500ms);
+    ASSERT_NE(town.fired(SignalKind::endpoint), nullptr);
+    town.failing[3] = 0;
+    town.shares_active = {1. / 7, 1. / 7, 1. / 7, 0, 1. / 7, 1. / 7, 1. / 7, 1. / 7};
+    const auto facts_in_rotation = [&town] {
+        std::vector<EndpointFacts> facts = town.facts();
+        facts[3].out = town.shares_active[3] == 0;
+        return facts;
+    };
+    const auto run = [&](int windows) {
+        for (int i = 0; i < windows; ++i)
+            for (Signal& s : town.watch.observe(town.window(), facts_in_rotation(), Share{0}))
+                town.signals.push_back(std::move(s));
+    };
+    run(100);
+    EXPECT_FALSE(town.cleared(SignalKind::endpoint)) << "out, it shows nothing: that is no recovery";
+    EXPECT_EQ(town.fired(SignalKind::share), nullptr);
+    town.shares_active = even_shares();
+    run(100);
+    EXPECT_TRUE(town.cleared(SignalKind::endpoint));
+    EXPECT_EQ(town.fired(SignalKind::share), nullptr);
+}
+
 TEST(Watch, DemandAndMissingRequests) {
     Town town;
     town.run(30s);

@@ -61,13 +61,21 @@ Duration Histogram::border(std::size_t bucket) {
     return Duration{static_cast<std::int64_t>(step[k % 8] << (k / 8))};
 }
 
+void Histogram::count_in(std::size_t bucket, std::uint64_t times) {
+    const std::uint64_t sum = counts_[bucket] + times;
+    counts_[bucket] = static_cast<std::uint32_t>(sum);
+    if (sum <= UINT32_MAX) return;
+    if (carried_.empty()) carried_.resize(buckets);
+    carried_[bucket] += static_cast<std::uint32_t>(sum >> 32);
+}
+
 void Histogram::add(Duration d, std::uint32_t times) {
-    saturating_add(counts_[bucket(d)], times);
+    count_in(bucket(d), times);
     sum_ns_ += static_cast<std::uint64_t>(std::max<std::int64_t>(d.count(), 0)) * times;
 }
 
 void Histogram::add(const Histogram& other) {
-    for (std::size_t i = 0; i < buckets; ++i) saturating_add(counts_[i], other.counts_[i]);
+    for (std::size_t i = 0; i < buckets; ++i) count_in(i, other.in(i));
     sum_ns_ += other.sum_ns_;
 }
 
@@ -75,7 +83,7 @@ std::uint64_t Histogram::count() const { return at_least(0); }
 
 std::uint64_t Histogram::at_least(std::size_t bucket) const {
     std::uint64_t sum = 0;
-    for (std::size_t i = bucket; i < buckets; ++i) sum += counts_[i];
+    for (std::size_t i = bucket; i < buckets; ++i) sum += in(i);
     return sum;
 }
 
@@ -85,7 +93,7 @@ Duration Histogram::quantile(double q) const {
     const double allowed = (1.0 - q) * static_cast<double>(all);
     std::uint64_t above = 0;
     for (std::size_t i = buckets; i-- > 0;) {
-        above += counts_[i];
+        above += in(i);
         if (static_cast<double>(above) > allowed) return border(std::min(i + 1, buckets - 1));
     }
     return Duration{0};

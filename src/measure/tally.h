@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/outcome.h"
@@ -30,10 +31,15 @@ public:
     [[nodiscard]] Duration quantile(double q) const;
     [[nodiscard]] static std::size_t bucket(Duration d);
     [[nodiscard]] static Duration border(std::size_t bucket);  ///< lower border of the bucket; 0 for bucket 0
-    [[nodiscard]] const std::array<std::uint32_t, buckets>& counts() const { return counts_; }
 
 private:
+    void count_in(std::size_t bucket, std::uint64_t times);
+    [[nodiscard]] std::uint64_t in(std::size_t bucket) const {
+        return counts_[bucket] + (carried_.empty() ? 0 : std::uint64_t{carried_[bucket]} << 32);
+    }
+
     std::array<std::uint32_t, buckets> counts_{};
+    std::vector<std::uint32_t> carried_;  ///< how often each of them went beyond; empty: none ever did
     std::uint64_t sum_ns_ = 0;
 };
 

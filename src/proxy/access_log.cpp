@@ -66,6 +66,7 @@ void append_attempts(std::string& out, const Outcome& outcome, const Served& ser
         append_number(out, attempt.status);
         out.append(",\"cause\":\"").append(name(attempt.cause)).append("\"");
         out.append(",\"reused\":").append(attempt.reused ? "true" : "false");
+        if (attempt.panic) out.append(",\"panic\":true");
         key(out, "connect_us");
         append_us(out, attempt.connect);
         key(out, "tls_us");
@@ -91,6 +92,11 @@ void append_auth(std::string& out, const AuthOutcome& auth) {
     append_us(out, auth.took);
     out += '}';
 }
+
+int open_for_append(const std::string& path) {
+    return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+}
+std::string cannot_open(const std::string& path) { return "access log " + path + ": " + std::strerror(errno); }
 
 }  // namespace
 
@@ -143,6 +149,10 @@ void append_log_line(std::string& out, const Outcome& outcome, Timestamp started
     text("pool", served.pool_text());
     text("endpoint", served.endpoint_text(outcome.endpoint()));
     if (outcome.tunnel) out.append(",\"tunnel\":true");
+    if (outcome.grpc_status >= 0) {
+        key(out, "grpc_status");
+        append_number(out, static_cast<std::uint64_t>(outcome.grpc_status));
+    }
     key(out, "tls_us");
     append_us(out, outcome.tls);
     key(out, "queue_us");
@@ -193,12 +203,17 @@ void append_text_line(std::string& out, const Outcome& outcome, Timestamp starte
     append_ms(out, outcome.total);
     out += ' ';
     append_number(out, outcome.status);
+    if (outcome.grpc_status >= 0) {
+        out.append("/grpc=");
+        append_number(out, static_cast<std::uint64_t>(outcome.grpc_status));
+    }
     out.append(" ").append(name(outcome.cause)).append(" ");
     append_number(out, outcome.request_head_bytes + outcome.request_body_bytes);
     slash();
     append_number(out, outcome.response_head_bytes + outcome.response_body_bytes);
     out.append(" tries=");
     append_number(out, outcome.attempt_count);
+    if (std::ranges::any_of(outcome.attempts(), &Attempt::panic)) out.append("+panic");
     out.append(" r");
     append_number(out, outcome.revision.value);
     out.append(outcome.arm == Arm::active ? "" : "/candidate").append(" ").append(name(outcome.spoken));
@@ -228,19 +243,31 @@ std::string AccessLog::open(const std::string& path, config::LogFormat format) {
     format_ = format;
     if (path == path_ && (fd_ >= 0 || path.empty())) return {};
     path_ = path;
-    return reopen();
+    std::string failure = reopen();
+    if (!failure.empty()) close();  // what was open is another file
+    return failure;
+}
+
+std::string AccessLog::try_open(const std::string& path) {
+    if (path.empty() || path == "-") return {};
+    const int fd = open_for_append(path);
+    if (fd < 0) return cannot_open(path);
+    ::close(fd);
+    return {};
 }
 
 std::string AccessLog::reopen() {
     flush();
-    close();
-    if (path_.empty()) return {};
-    if (path_ == "-") {
-        fd_ = STDOUT_FILENO;
+    if (path_.empty() || path_ == "-") {
+        close();
+        if (path_ == "-") fd_ = STDOUT_FILENO;
+        if (path_.empty()) return {};
     } else {
-        fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-        owned_ = fd_ >= 0;
-        if (fd_ < 0) return "access log " + path_ + ": " + std::strerror(errno);
+        const int fresh = open_for_append(path_);
+        if (fresh < 0) return cannot_open(path_);  // the file that is open goes on
+        close();
+        fd_ = fresh;
+        owned_ = true;
     }
     struct stat info{};
     regular_ = ::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode);

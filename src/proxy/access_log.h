@@ -50,8 +50,10 @@ public:
     /// cannot be opened (then lines are dropped and counted), else an empty one.
     /// Lines are in `format` from now on.
     std::string open(const std::string& path, config::LogFormat format = config::LogFormat::json);
-    /// Opens the same path anew.
+    /// Opens the same path anew; if that fails, the file that is open is written on.
     std::string reopen();
+    /// Whether open() would succeed, as it would say it. Makes the file if it is not there.
+    [[nodiscard]] static std::string try_open(const std::string& path);
     [[nodiscard]] bool on() const { return sink_ != nullptr || !path_.empty(); }
 
     /// One line about a request that began at `started`.

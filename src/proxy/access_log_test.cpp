@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -118,6 +119,39 @@ TEST(AccessLog, AppendsWholeBatchesAndReopens) {
     EXPECT_EQ(read(path), "three\n");
     std::remove(path.c_str());
     std::remove((path + ".1").c_str());
+}
+
+TEST(AccessLog, AFileThatCannotBeReopenedIsWrittenOn) {
+    const std::string directory = testing::TempDir() + "plimsoll-logs-" + std::to_string(::getpid());
+    std::filesystem::create_directory(directory);
+    const std::string path = directory + "/log", gone = directory + "-gone";
+    AccessLog log(nullptr);
+    EXPECT_EQ(log.open(path), "");
+    log.add("one\n");
+    std::filesystem::rename(directory, gone);
+    EXPECT_EQ(log.reopen(), "access log " + path + ": No such file or directory");
+    EXPECT_EQ(AccessLog::try_open(path), "access log " + path + ": No such file or directory");
+    log.add("two\n");
+    log.flush();
+    EXPECT_EQ(read(gone + "/log"), "one\ntwo\n");
+    EXPECT_EQ(log.take_dropped(), 0u);
+    for (const char* none : {"", "-"}) EXPECT_EQ(AccessLog::try_open(none), "");
+    EXPECT_EQ(AccessLog::try_open(gone + "/log"), "");
+    std::filesystem::remove_all(gone);
+}
+
+TEST(AccessLog, PanicAndGrpcStatusAreMarked) {
+    Outcome outcome = full();
+    EXPECT_EQ(line(outcome).find("panic"), std::string::npos);
+    EXPECT_EQ(line(outcome).find("grpc_status"), std::string::npos);
+    outcome.attempt[1].panic = true;
+    outcome.grpc_status = 14;
+    EXPECT_NE(line(outcome).find(R"("grpc_status":14)"), std::string::npos) << line(outcome);
+    EXPECT_NE(line(outcome).find(R"("reused":true,"panic":true)"), std::string::npos) << line(outcome);
+    std::string text;
+    append_text_line(text, outcome, Timestamp{}, {});
+    EXPECT_NE(text.find(" 200/grpc=14 - "), std::string::npos) << text;
+    EXPECT_NE(text.find(" tries=2+panic "), std::string::npos) << text;
 }
 
 TEST(AccessLog, TheFormatMayChangeWhileTheFileStays) {

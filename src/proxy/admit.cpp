@@ -39,7 +39,7 @@ void Exchange::begin() {
     outcome_.host = head_.authority();
     outcome_.path = head_.path();
     outcome_.client = asker_text_;
-    outcome_.listener = listener().name;
+    outcome_.listener = client_.slot->name;
     set_request_id();
     if (snapshot.tracing) {
         const TraceContext context = trace_context(head_.fields, core_.random, snapshot.tracing->sample);
@@ -155,10 +155,9 @@ Cause Exchange::check_protocol() {
 Cause Exchange::check_rate() {
     const auto& limits = actions().rate_limits;
     if (limits.empty()) return Cause::none;
-    constexpr std::size_t most = 16;
-    std::array<RateRule, most> rules;
-    std::array<RateTable::Demand, most> demands;
-    const std::size_t count = std::min(limits.size(), most);
+    std::array<RateRule, config::max_rate_limits> rules;
+    std::array<RateTable::Demand, config::max_rate_limits> demands;
+    const std::size_t count = std::min(limits.size(), rules.size());
     for (std::size_t i = 0; i < count; ++i) {
         const snapshot::RateLimit& limit = limits[i];
         rules[i] = rate_rule(limit.id.value + 1u, limit.rate, limit.burst);

@@ -5,6 +5,7 @@
 
 #include "proxy/destination.h"
 #include "proxy/exchange.h"
+#include "proxy/grpc_answer.h"
 #include "proxy/grpc_timeout.h"
 #include "proxy/raw_client_stream.h"
 #include "proxy/spans.h"
@@ -30,9 +31,10 @@ Task<Cause> Exchange::attempt() {
 /// A kept connection that the endpoint was closing while we sent: nothing came back, so the same endpoint is asked once
 /// more on a fresh one, unless that could do the work twice.
 bool Exchange::stale() const {
-    if (!last_attempt().reused || up_ == nullptr || up_->heard()) return false;
+    if (!last_attempt().reused || up_ == nullptr || (up_->heard() && !unprocessed_)) return false;
     if (upload_failed_ != Cause::none || client_.cut() != Cause::none) return false;
-    return unprocessed_ || !up_->sent() || (http::is_idempotent(head_.method) && !body_read_on_);
+    if (body_read_on_) return false;  // its beginning is not here any more
+    return unprocessed_ || !up_->sent() || http::is_idempotent(head_.method);
 }
 
 void Exchange::begin_attempt() {
@@ -41,6 +43,9 @@ void Exchange::begin_attempt() {
     Attempt& attempt = outcome_.attempt[outcome_.attempt_count++];
     attempt = Attempt{};
     attempt.endpoint = pool_->facts.members[chosen_.value].id;
+    attempt.panic = chosen_in_panic_;
+    outcome_.grpc_status = -1;
+    by_grpc_ = false;
     others_ = core_.arrive(attempt.endpoint);
     unprocessed_ = false;
     own_.reason = {};  // of an attempt before this one
@@ -54,7 +59,8 @@ void Exchange::end_attempt(Cause cause) {
     balance::EndpointState& state = core_.endpoints[attempt.endpoint.value];
     core_.leave(attempt.endpoint);
     attempting_ = false;
-    if (pool_ == nullptr) return;  // a tunnel: what it taught was told when it was opened
+    if (pool_ == nullptr) return;                           // a tunnel: what it taught was told when it was opened
+    if (by_grpc_ && cause == Cause::upstream_idle) return;  // a stream on which nobody had anything to say
     const Duration took = attempt.status != 0 ? attempt.first_byte : core_.now() - attempt_started_;
     balance::learn(state, pool_->facts, attempt, took, others_, core_.now());
     core_.observe(attempt, pool_->facts);
@@ -208,6 +214,7 @@ Task<Cause> Exchange::send() {
     sent_ = sent_ || up_->sent();
     if (!sent) {
         unprocessed_ = sent.error().retry == Retry::yes;
+        if (unprocessed_) sent_ = sent_earlier_;
         // A reset may stand behind an answer that came early ("413", then close): reading finds out.
         const Cause cause = broken(sent.error());
         co_return cause == Cause::upstream_reset && !unprocessed_ ? Cause::none : cause;
@@ -238,6 +245,8 @@ Task<Cause> Exchange::read_head() {
         if (there) {
             attempt.status = up_->head().status;
             attempt.first_byte = core_.now() - attempt_started_;
+            by_grpc_ = outcome_.spoken == Spoken::http2 && asks_by_grpc(up_->head().fields);
+            if (by_grpc_) heed_grpc_status(up_->head().fields, false);
             if (attempt.status == 503) core_.heed_retry_after(attempt.endpoint, pool_->facts, up_->head().fields);
             co_return Cause::none;
         }
@@ -282,8 +291,10 @@ struct Copy {
     std::string body;
     net::Address address, client, local;
     config::PoolLimits limits;
+    std::uint32_t max_connections = 0;
     EndpointId endpoint;
     bool http2 = false;
+    config::ProxyProtocol proxy_protocol = config::ProxyProtocol::off;
     std::shared_ptr<const tls::ClientContext> tls;
     std::string server_name;
 };
@@ -299,15 +310,16 @@ private:
     Worker::Core& core_;
 };
 
-Task<void> send_copy(Worker::Core& core, std::unique_ptr<Copy> copy) {
-    const CountedMirror counted(core);
+Task<void> carry_copy(Worker::Core& core, const Copy* copy) {
     const Deadline deadline = Deadline::after(core.now(), mirror_time);
     Destination to{.endpoint = copy->endpoint,
                    .address = copy->address,
                    .limits = copy->limits,
+                   .max_connections = copy->max_connections,
                    .http2 = copy->http2,
                    .tls = copy->tls,
                    .server_name = copy->server_name,
+                   .proxy_protocol = copy->proxy_protocol,
                    .client = copy->client,
                    .local = copy->local};
     auto opened = co_await core.upstreams.open(std::move(to), false, deadline);
@@ -318,6 +330,12 @@ Task<void> send_copy(Worker::Core& core, std::unique_ptr<Copy> copy) {
     for (http::BodyPiece piece = up.take(); !piece.ended && piece.refusal.status == 0; piece = up.take()) {
         if (!co_await up.more(deadline)) co_return;
     }
+}
+
+Task<void> send_copy(Worker::Core& core, std::unique_ptr<Copy> copy) {
+    const CountedMirror counted(core);
+    co_await carry_copy(core, copy.get());
+    core.upstreams.freed(copy->endpoint);
 }
 
 }  // namespace
@@ -346,11 +364,14 @@ void Exchange::mirror() {
     copy->client = client_.peer;
     copy->local = client_.local;
     copy->limits = pool.limits;
+    copy->max_connections = pool.part.max_connections_per_endpoint;
+    copy->proxy_protocol = pool.proxy_protocol;
     copy->http2 = pool.protocol == config::PoolProtocol::http2;
     copy->tls = made.tls;
     copy->server_name = server_name(pool, pick->index, head_.authority());
     copy->body = first_.data;
     http::Draft& draft = copy->drafts->up;
+    attempt_started_ = core_.now();  // what is left is counted from here
     draft_request(draft, pool.endpoints[pick->index.value].address.host, copy->http2, outcome_.trace);
     draft.add("X-Plimsoll-Mirror", "true");
     draft.own();  // the request's own bytes go when it ends

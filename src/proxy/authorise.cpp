@@ -110,11 +110,13 @@ Authorisation::~Authorisation() {
 }
 
 void Authorisation::abort() {
+    if (parked_ != nullptr) parked_->wake_all(net::Wake::cancelled);
     if (up_ != nullptr) up_->abort();
 }
 
 bool Authorisation::choose(const Question& question) {
     if (outcome_.attempt_count >= max_attempts) return false;
+    core_.adopt_ejections();
     const auto pick = balance::pick(pool_.facts, core_.endpoints, slot_.cursors[auth_.pool.value], tried_, core_.now(),
                                     core_.random, {.key = question.key, .shared = core_.shared()});
     if (!pick) return false;
@@ -192,9 +194,11 @@ Task<Cause> Authorisation::exchange_heads(const Question& question, http::Draft&
     if (const Result<void> sent = co_await up_->send({.head = &draft, .last = true}, deadline); !sent) {
         // A reset may stand behind an answer that came early: reading finds out.
         const Cause cause = broken(sent.error(), clock);
-        if (cause != Cause::upstream_reset || sent.error().retry == Retry::yes) co_return cause;
+        unprocessed_ = sent.error().retry == Retry::yes;
+        if (cause != Cause::upstream_reset || unprocessed_) co_return cause;
     }
     if (const Result<void> there = co_await up_->read_head(deadline); !there) {
+        unprocessed_ = there.error().retry == Retry::yes;
         co_return broken(there.error(), clock);
     }
     Attempt& attempt = last_attempt();
@@ -208,9 +212,11 @@ Task<Cause> Authorisation::exchange_heads(const Question& question, http::Draft&
 Task<Cause> Authorisation::attempt(const Question& question, http::Draft& draft, Clock clock) {
     begin_attempt();
     for (bool fresh = false;; fresh = true) {
+        unprocessed_ = false;
         Cause cause = co_await connect(question, fresh, clock);
         if (cause == Cause::none) cause = co_await exchange_heads(question, draft, clock);
-        const bool stale = cause == Cause::upstream_reset && !fresh && last_attempt().reused && !up_->heard();
+        const bool stale =
+            cause == Cause::upstream_reset && !fresh && last_attempt().reused && (unprocessed_ || !up_->heard());
         if (!stale || client_.cut() != Cause::none || down_.gone()) co_return cause;
         drop_upstream();
     }
@@ -321,8 +327,8 @@ Task<AuthVerdict> Authorisation::ask(const Question& question, http::Draft& draf
         return balance::why_nobody(pool_.facts, core_.endpoints, tried_, core_.now(),
                                    {.key = question.key, .shared = core_.shared()});
     };
-    Cause cause =
-        co_await enter_line(core_, pool_.id, line_facts(pool_), clock.first().at, choose_anew, nobody, in_line_);
+    Cause cause = co_await enter_line(core_, pool_.id, line_facts(pool_), clock.first().at, choose_anew, nobody,
+                                      in_line_, parked_);
     for (bool chosen = cause == Cause::none && !down_.gone(); chosen;) {
         cause = co_await attempt(question, draft, clock);
         if (!may_try_again(cause, clock)) break;

@@ -92,6 +92,8 @@ private:
     EndpointIndex chosen_;
     balance::Tried tried_;
     bool in_line_ = false;
+    net::Parking* parked_ = nullptr;  ///< where it waits for a place
+    bool unprocessed_ = false;        ///< the server said that it has done nothing with it (GOAWAY, REFUSED_STREAM)
     bool attempting_ = false;
     Instant attempt_started_;
     std::uint32_t others_ = 0;  ///< at the endpoint when this attempt began

@@ -84,6 +84,13 @@ public:
             end_ -= begin_;
             begin_ = 0;
         }
+        if (end_ == capacity_ && capacity > capacity_) {  // begun for something smaller
+            Buffer larger(*blocks_);
+            larger.acquire(capacity);
+            std::memcpy(larger.block_.get(), block_.get(), end_);
+            larger.end_ = end_;
+            *this = std::move(larger);
+        }
         PLIMSOLL_ENSURE(end_ < capacity_, "a buffer that is full is read into");
         return {block_.get() + end_, capacity_ - end_};
     }

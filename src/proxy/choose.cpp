@@ -64,6 +64,7 @@ bool Exchange::choose_by_session() {
     session_ = found->endpoint;
     session_renew_ = found->renew;
     chosen_ = index;
+    chosen_in_panic_ = false;
     tried_.add(chosen_);
     return true;
 }
@@ -76,6 +77,7 @@ bool Exchange::choose_endpoint() {
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked());
     if (!pick) return false;
     chosen_ = pick->index;
+    chosen_in_panic_ = pick->panic;
     tried_.add(chosen_);
     const EndpointId id = pool_->facts.members[chosen_.value].id;
     if (pick->panic) ++core_.endpoint_tally(arm_, id).panic_picks;
@@ -97,8 +99,8 @@ Task<Cause> Exchange::choose_first() {
         return balance::why_nobody(pool_->facts, core_.endpoints, tried_, core_.now(), asked());
     };
     const Cause cause =
-        co_await enter_line(core_, pool_->id, line_facts_, total_deadline().at, choose, nobody, in_line_);
-    if (!in_line_) co_return cause;
+        co_await enter_line(core_, pool_->id, line_facts_, total_deadline().at, choose, nobody, in_line_, parked_);
+    if (!in_line_) co_return client_.cut() != Cause::none ? client_.cut() : cause;
     outcome_.queue = core_.now() - arrived;
     co_return down_.gone() ? Cause::client_closed : cause;
 }

@@ -291,7 +291,7 @@ void Client::tell(std::uint16_t status, Cause cause) {
     outcome.response_head_bytes = static_cast<std::uint32_t>(status == 0 ? 0 : out.size());
     outcome.client_key = keyed_hash(peer.host_bytes(), core.settings.hash_key);
     outcome.client = address;
-    outcome.listener = slot->settings.name;
+    outcome.listener = slot->name;
     core.observe(outcome, {});
 }
 

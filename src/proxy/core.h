@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "async/scope.h"
@@ -33,6 +36,8 @@ class Exchange;
 /// An address this worker listens on. Shared with its connections, which may outlive it.
 struct ListenerSlot {
     config::Listener settings;                 ///< of the active revision, as of the last install
+    std::set<std::string> names;               ///< all it has had: requests that began under one end under it
+    std::string_view name;                     ///< the present one, in `names`
     std::shared_ptr<const Prepared> prepared;  ///< the same revision's
     std::size_t index = 0;                     ///< of this listener in it
     [[nodiscard]] const PreparedListener& made() const { return prepared->listeners[index]; }
@@ -88,6 +93,8 @@ struct Worker::Core {
     void left(PoolId pool, const balance::LineFacts& facts);
     /// Wakes those who may go now.
     void call_waiting(PoolId pool, const balance::LineFacts& facts);
+    /// The same at all pools: a place may be there although no request has left (an endpoint is back, a limit grew).
+    void call_all_waiting();
     /// In shadow: what the candidate would do with a request that the active revision serves.
     void shadow(const snapshot::RequestView& request, const snapshot::Route* active_route,
                 const snapshot::Pool* active_pool);
@@ -130,9 +137,9 @@ struct Worker::Core {
     Chain<Client> clients;
     Chain<Exchange> exchanges;
 
-    std::size_t mirrors = 0;         ///< copies of requests under way
-    std::size_t tcp_tunnels = 0;     ///< open
-    http::Http2Counts http2_counts;  ///< of clients' connections
+    std::size_t mirrors = 0;                                          ///< copies of requests under way
+    std::map<std::pair<Arm, EndpointId>, std::uint32_t> tcp_tunnels;  ///< open ones
+    http::Http2Counts http2_counts;                                   ///< of clients' connections
 
     measure::Tally tally;
     std::vector<Recorded> records;

@@ -58,7 +58,8 @@ TEST_F(TwoWorkers, CountARowTogetherAndSendNothingMore) {
 }
 
 TEST_F(TwoWorkers, HaveOneCeiling) {
-    for (const std::uint16_t port : std::span(all_ports).first(4)) backend(port).reply = [](const std::string&) { return oops; };
+    for (const std::uint16_t port : std::span(all_ports).first(4))
+        backend(port).reply = [](const std::string&) { return oops; };
     install_both();
     Caller first = call_worker(0), second = call_worker(1);
     for (int i = 0; i < 100; ++i) {

@@ -27,6 +27,7 @@ Exchange::Exchange(Client& client, http::ServerStream& down, Instant started)
     outcome_.started = started;
     core_.exchanges.add(*this);
     down_.when_gone([this] {
+        if (parked_ != nullptr) parked_->wake_all(net::Wake::cancelled);
         if (auth_ != nullptr) auth_->abort();
         if (up_ != nullptr) up_->abort();
     });
@@ -69,6 +70,7 @@ Task<void> Exchange::carry() {
 }
 
 void Exchange::cut() {
+    if (parked_ != nullptr) parked_->wake_all(net::Wake::cancelled);
     if (auth_) auth_->abort();
     if (up_) up_->abort();
     down_.abort();
@@ -114,7 +116,7 @@ Task<Cause> Exchange::answer_ourselves(Cause cause) {
     if (cause == Cause::client_closed || down_.gone()) co_return cause == Cause::none ? Cause::client_closed : cause;
     if (cause == Cause::auth_denied) co_return co_await answer_denied();
     const std::uint16_t status = own_.status != 0 ? own_.status : status_of(cause);
-    const bool head_only = head_.method == http::Method::head;
+    const bool head_only = head_.method == http::Method::head || status == 204 || status == 304;
     const std::string_view reason = own_.reason.empty() ? sentence(cause) : own_.reason;
     const bool grpc = status >= 400 && down_.version() == http::Version::http2 && asks_by_grpc(head_.fields);
     const snapshot::ErrorPage* page =

@@ -101,6 +101,8 @@ private:
     async::Task<void> upload();
     void fail_upload(Cause cause, std::uint16_t status, std::string_view reason);
     [[nodiscard]] bool over_limit() const;
+    /// Takes the gRPC status from the answer's head or trailers, if it is in them. `all`: nothing comes any more.
+    void heed_grpc_status(const http::Fields& fields, bool all);
     async::Task<Cause> relay_answer();
     /// What follows the request's, or the answer's, body, once it has ended; nullptr if it is not to pass.
     [[nodiscard]] const http::Draft* request_trailers();
@@ -167,6 +169,7 @@ private:
     const snapshot::Target* target_ = nullptr;
     PoolIndex pool_at_;
     EndpointIndex chosen_;
+    bool chosen_in_panic_ = false;
     balance::Tried tried_;
     std::string rewritten_;  ///< path, if the route rewrites it
     bool is_rewritten_ = false;
@@ -174,9 +177,12 @@ private:
     std::string_view upgrade_to_;          ///< protocol that may be upgraded to, or empty
     std::optional<EndpointId> session_;    ///< the endpoint that the client's cookie names
     bool session_renew_ = false;
-    bool in_line_ = false;  ///< counted by the pool's line
+    bool in_line_ = false;             ///< counted by the pool's line
+    net::Parking* parked_ = nullptr;   ///< where it waits for a place
+    std::string answer_connection_{};  ///< what the answer's Connection lists, if trailers pass
     balance::LineFacts line_facts_;
     std::optional<Duration> grpc_timeout_;
+    bool by_grpc_ = false;  ///< request and answer are gRPC
 
     bool attempting_ = false;
     Instant attempt_started_;

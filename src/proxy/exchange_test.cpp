@@ -41,6 +41,35 @@ TEST_F(ExchangeTest, CallersOfGrpcGetAStatusOfGrpc) {
     EXPECT_TRUE(has(log(), R"("status":502,"cause":"connect_refused")")) << log();
 }
 
+TEST_F(ExchangeTest, AServersGrpcStatusCountsAsWhatItAmountsTo) {
+    const auto endpoint = http2_backend();
+    endpoint->fields = {{"content-type", "application/grpc"}};
+    install();
+    Http2Caller caller = http2_caller();
+    struct Case {
+        Lines trailers;
+        std::uint64_t failed, of_endpoint;
+        std::string_view logged;
+    };
+    for (const Case& c : {Case{{{"grpc-status", "0"}}, 0, 0, R"("status":200,"cause":"-")"},
+                          Case{{{"grpc-status", "5"}}, 0, 0, R"("status":404,"cause":"-")"},
+                          Case{{{"grpc-status", "13"}}, 1, 1, R"("status":500,"cause":"-")"},
+                          Case{{{"grpc-status", "14"}}, 1, 1, R"("status":503,"cause":"-")"},
+                          Case{{{"grpc-status", "12"}}, 1, 0, R"("status":501,"cause":"-")"},
+                          Case{{}, 1, 1, R"("status":500,"cause":"-")"}}) {
+        endpoint->trailers = c.trailers;
+        const std::size_t before = log().size();
+        const Http2Caller::Heard heard = caller.ask(grpc_call);
+        EXPECT_EQ(heard.status, 200) << "the client gets what the server said";
+        EXPECT_EQ(heard.trailers, c.trailers.empty() ? "" : "grpc-status: " + c.trailers[0].second + "\n");
+        const measure::Tally tally = worker.collect().tally;
+        EXPECT_EQ(tally.arms[0].all_routes().failed, c.failed) << c.logged;
+        EXPECT_EQ(tally.arms[0].endpoints[id(9).value].status_5xx, c.of_endpoint) << c.logged;
+        EXPECT_TRUE(has(log().substr(before), c.logged)) << log().substr(before);
+    }
+    EXPECT_TRUE(has(log(), R"("grpc_status":14)")) << log();
+}
+
 TEST_F(ExchangeTest, OthersGetAnAnswerOfHttp) {
     install();
     backend(1).kill();
@@ -240,6 +269,21 @@ TEST_F(ExchangeTest, TrailersPassFromHttp1ToHttp2AndBack) {
     EXPECT_TRUE(back.ends_with("\r\n0\r\nx-sum: 3\r\n\r\n")) << back;
 }
 
+TEST_F(ExchangeTest, WhatConnectionListsIsKnownWhenTheTrailersCome) {
+    route().trailers = config::Trailers::pass;
+    one_endpoint();
+    install();
+    backend(1).reply = [](const std::string&) {
+        return Reply{.bytes = "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nTransfer-Encoding: chunked\r\n\r\n",
+                     .more = {{1s, "8\r\nx-sum, x\r\n"}, {1s, "0\r\nX-Hop: 1\r\nX-Sum: 1\r\n\r\n"}}};
+    };
+    Caller caller = call();
+    caller.say(get("/", "TE: trailers\r\nConnection: TE\r\n"));
+    network.advance(3s);
+    const std::string heard = caller.hear();
+    EXPECT_TRUE(heard.ends_with("0\r\nX-Sum: 1\r\n\r\n")) << heard;
+}
+
 TEST_F(ExchangeTest, FromHttp2ToHttp2TrailersAlwaysPass) {
     const auto endpoint = http2_backend();
     endpoint->trailers = {{"grpc-status", "0"}};
@@ -249,6 +293,109 @@ TEST_F(ExchangeTest, FromHttp2ToHttp2TrailersAlwaysPass) {
     EXPECT_EQ(heard.trailers, "grpc-status: 0\n");
     EXPECT_EQ(endpoint->seen_trailers, "x-sum: 2\n");
 }
+
+// ---- what is said and kept -----------------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, NoContentHasNoLength) {
+    route().pool.clear();
+    route().respond = config::Respond{.status = 204};
+    install();
+    const std::string heard = call().ask(get());
+    EXPECT_TRUE(heard.starts_with("HTTP/1.1 204 ")) << heard;
+    EXPECT_FALSE(has(heard, "Content-Length")) << heard;
+}
+
+TEST_F(ExchangeTest, AHeadLargerThanABlockIsReadOrRefused) {
+    config.listeners[0].limits.max_head_bytes = 64 * 1024;
+    config.listeners[0].http2 = true;
+    install();
+    for (const std::size_t size : {32'700u, 32'768u, 40'000u, 60'000u}) {
+        Caller caller = call();
+        std::string head = get("/", "X-Large: " + std::string(size, 'x') + "\r\n");
+        const std::size_t first = std::min<std::size_t>(head.size(), 32'768);
+        caller.say(head.substr(0, first));
+        caller.say(head.substr(first));
+        EXPECT_TRUE(caller.hear().starts_with("HTTP/1.1 200 ")) << size;
+    }
+    Caller caller = call();
+    caller.say(get("/", "X-Large: " + std::string(70'000, 'x') + "\r\n"));
+    EXPECT_TRUE(caller.hear().starts_with("HTTP/1.1 431 "));
+}
+
+TEST_F(ExchangeTest, ARequestEndsUnderTheNameThatItsListenerHad) {
+    one_endpoint();
+    install();
+    backend(1).reply = [](const std::string&) { return Reply{.bytes = ok_bytes("late"), .delay = 3s}; };
+    Caller caller = call();
+    caller.say(get());
+    config.listeners[0].name = std::string(200, 'n');
+    install(2);
+    network.advance(6s);
+    EXPECT_TRUE(has(caller.hear(), "late"));
+    EXPECT_TRUE(has(log(), R"("listener":"web")")) << log();
+    (void)caller.ask(get());
+    network.advance(6s);
+    EXPECT_TRUE(has(log(), R"("listener":"nnn)")) << log();
+}
+
+TEST_F(ExchangeTest, ACopyComesAsItsPoolIsReached) {
+    config.pools.push_back(pool("copy", {5}));
+    config.pools[1].proxy_protocol = config::ProxyProtocol::v1;
+    config.pools[1].timeouts.deadline_header = "X-Left-Ms";
+    config.pools[0].timeouts.deadline_header = "X-Left-Ms";
+    route().mirror = config::Mirror{"copy", 1};
+    install();
+    EXPECT_TRUE(has(call().ask(get()), "200 OK"));
+    network.advance(100ms);
+    ASSERT_EQ(backend(5).seen.size(), 1u);
+    EXPECT_TRUE(backend(5).seen[0].starts_with("PROXY TCP4 192.0.2.7 ")) << backend(5).seen[0];
+    EXPECT_TRUE(has(backend(5).seen[0], "X-Left-Ms: "));
+    EXPECT_FALSE(has(backend(5).seen[0], "X-Left-Ms: 0\r\n")) << backend(5).seen[0];
+}
+
+// ---- the pool's line -----------------------------------------------------------------------------------------------
+
+class LineTest : public ExchangeTest {
+protected:
+    LineTest() {
+        config.pools[0].limits.max_in_flight_per_endpoint = 1;
+        config.pools[0].limits.queue = 10;
+        config.pools[0].limits.queue_timeout = 30s;
+        backend(1).reply = [](const std::string&) { return Reply{.bytes = ok_bytes("from 1"), .delay = 4s}; };
+        install();
+        worker.set_health(id(1), balance::Health::up);
+        worker.set_health(id(2), balance::Health::down);
+    }
+};
+
+TEST_F(LineTest, WhoWaitsGoesToAnEndpointThatIsBack) {
+    Caller first = call(), second = call("192.0.2.8");
+    first.say(get());
+    second.say(get());
+    network.advance(1s);
+    EXPECT_EQ(worker.collect().tally.queue_waiting, 1u);
+    EXPECT_EQ(second.hear(), "");
+    worker.set_health(id(2), balance::Health::up);
+    (void)worker.collect();  // ten times a second
+    EXPECT_TRUE(has(second.hear(), "from 2"));
+    network.advance(20s);
+    EXPECT_TRUE(has(first.hear(), "from 1"));
+}
+
+TEST_F(LineTest, WhoIsGoneWaitsNoMore) {
+    Caller first = call();
+    first.say(get());
+    auto second = std::make_unique<Http2Caller>(
+        network, network.open(*net::Address::ip("10.9.9.9", 80), *net::Address::ip("192.0.2.7", 5000)));
+    (void)second->ask({});
+    EXPECT_EQ(worker.collect().tally.queue_waiting, 1u);
+    second.reset();
+    network.advance(100ms);
+    EXPECT_EQ(worker.collect().tally.queue_waiting, 0u);
+    EXPECT_TRUE(has(log(), R"("cause":"client_closed")")) << log();
+}
+
+// ---- trailers that are no trailers ---------------------------------------------------------------------------------
 
 TEST_F(ExchangeTest, BadTrailersAreRefused) {
     route().trailers = config::Trailers::pass;

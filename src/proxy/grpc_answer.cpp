@@ -1,5 +1,7 @@
 #include "proxy/grpc_answer.h"
 
+#include <charconv>
+
 namespace plimsoll::proxy {
 namespace {
 
@@ -44,6 +46,34 @@ GrpcStatus grpc_status(Cause cause, std::uint16_t status) {
         case Cause::overloaded: return GrpcStatus::resource_exhausted;
         case Cause::connect_timeout: return GrpcStatus::unavailable;  // surely nothing was done
         default: return of_http(status);
+    }
+}
+
+std::int8_t parse_grpc_status(std::string_view value) {
+    constexpr auto unknown = static_cast<std::int8_t>(GrpcStatus::unknown);
+    int parsed = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+    if (error != std::errc{} || end != value.data() + value.size()) return unknown;
+    return parsed < 0 || parsed > 16 ? unknown : static_cast<std::int8_t>(parsed);
+}
+
+std::uint16_t http_status(std::int8_t grpc_status) {
+    switch (grpc_status) {
+        case 0: return 200;
+        case 1: return 499;  // CANCELLED
+        case 3:
+        case 9:
+        case 11: return 400;  // INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE
+        case 4: return 504;   // DEADLINE_EXCEEDED
+        case 5: return 404;   // NOT_FOUND
+        case 6:
+        case 10: return 409;  // ALREADY_EXISTS, ABORTED
+        case 7: return 403;   // PERMISSION_DENIED
+        case 8: return 429;   // RESOURCE_EXHAUSTED
+        case 12: return 501;  // UNIMPLEMENTED
+        case 14: return 503;  // UNAVAILABLE
+        case 16: return 401;  // UNAUTHENTICATED
+        default: return 500;  // UNKNOWN, INTERNAL, DATA_LOSS
     }
 }
 

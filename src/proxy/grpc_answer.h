@@ -33,6 +33,12 @@ enum class GrpcStatus : std::uint8_t {
 /// UNAVAILABLE is only what may be asked again at once: load that we turn away is RESOURCE_EXHAUSTED.
 [[nodiscard]] GrpcStatus grpc_status(Cause cause, std::uint16_t status);
 
+/// The value of an endpoint's grpc-status, 0 (OK) to 16; UNKNOWN if it is none of them, as callers' libraries have it.
+[[nodiscard]] std::int8_t parse_grpc_status(std::string_view value);
+/// The HTTP status that a gRPC status amounts to: what is 500 or more is the server's failure. 200 for OK. Source:
+/// google/rpc/code.proto.
+[[nodiscard]] std::uint16_t http_status(std::int8_t grpc_status);
+
 /// Percent-encodes for grpc-message: all but 0x20 to 0x7e, and '%'. At most 1 KiB of `text` is taken.
 [[nodiscard]] std::string grpc_message(std::string_view text);
 

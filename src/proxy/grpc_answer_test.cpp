@@ -47,6 +47,16 @@ TEST(GrpcAnswer, StatusOfEachCause) {
     EXPECT_EQ(grpc_status(Cause::fault_injected, 418), unknown);
 }
 
+TEST(GrpcAnswer, WhatAServersStatusAmountsTo) {
+    const auto of = [](std::string_view value) { return http_status(parse_grpc_status(value)); };
+    EXPECT_EQ(of("0"), 200);
+    for (const char* servers : {"2", "4", "12", "13", "14", "15"}) EXPECT_GE(of(servers), 500) << servers;
+    for (const char* callers : {"1", "3", "5", "6", "7", "8", "9", "10", "11", "16"})
+        EXPECT_TRUE(of(callers) >= 400 && of(callers) < 500) << callers;
+    for (const char* unknown : {"", "17", "-1", "0x0", " 0", "99999999999", "OK"})
+        EXPECT_EQ(parse_grpc_status(unknown), 2) << unknown;
+}
+
 TEST(GrpcAnswer, MessageIsPercentEncoded) {
     EXPECT_EQ(grpc_message("no_route: 100% \xc3\xbc\n"), "no_route: 100%25 %C3%BC%0A");
     EXPECT_EQ(grpc_message(std::string(5000, '\x01')).size(), 3 * 1024u);

@@ -28,7 +28,7 @@ std::optional<Duration> parse_grpc_timeout(std::string_view text) {
     const auto unit = std::ranges::find(units, text.back(), &Unit::letter);
     if (unit == units.end()) return std::nullopt;
     if (number > INT64_MAX / unit->ns) return Duration::max();
-    return Duration{number * unit->ns};
+    return Duration{std::max<std::int64_t>(number * unit->ns, 1)};  // 0 would be none
 }
 
 std::string format_grpc_timeout(Duration timeout) {

@@ -125,7 +125,15 @@ void draft_hints(http::Draft& draft, const http::Headers& hints, const snapshot:
     for (const std::string& name : edit.remove) draft.remove(name);
 }
 
-void draft_trailers(http::Draft& draft, const http::Fields& trailers, const http::Fields& head,
+std::string connection_list(const http::Fields& head) {
+    std::string names;
+    if (!head.has(Known::connection)) return names;
+    for (const http::Header header : head)
+        if (header.known == Known::connection) names.append(header.value).append(",");
+    return names;
+}
+
+void draft_trailers(http::Draft& draft, const http::Fields& trailers, std::string_view connection,
                     const snapshot::HeaderEdit& edit) {
     draft.clear();
     if (trailers.empty()) return;
@@ -133,12 +141,8 @@ void draft_trailers(http::Draft& draft, const http::Fields& trailers, const http
     draft.remove_if(is_disguised);
     for (const std::string& name : edit.remove) draft.remove(name);
     for (const snapshot::HeaderLine& line : edit.set) draft.remove(line.name);
-    if (!head.has(Known::connection)) return;
-    for (const http::Header header : head) {
-        if (header.known != Known::connection) continue;
-        std::string_view list = header.value;
-        for (auto each = http::next_element(list); !each.empty(); each = http::next_element(list)) draft.remove(each);
-    }
+    for (auto each = http::next_element(connection); !each.empty(); each = http::next_element(connection))
+        draft.remove(each);
 }
 
 void announce_trailers(http::Draft& draft, const http::Fields& head, http::Version from, http::Version to) {
@@ -200,6 +204,7 @@ void draft_own_answer(http::Draft& draft, const OwnAnswer& answer) {
         append_own_text(text, answer.cause, answer.reason);
         length = text.size();
     }
+    if (answer.status == 204 || answer.status == 304) return;  // RFC 9110 8.6: no length where there is no content
     if (answer.head_only) {
         draft.add("Content-Length", length);
     } else {

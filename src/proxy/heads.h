@@ -39,10 +39,12 @@ void draft_client(http::Draft& draft, const http::RequestHead& request, const ht
 /// An endpoint's Early Hints as sent to the client: without what the route removes from answers. Status 103.
 void draft_hints(http::Draft& draft, const http::Headers& hints, const snapshot::HeaderEdit& edit);
 
+/// What a head's Connection lists, over all such lines; empty = it has none.
+[[nodiscard]] std::string connection_list(const http::Fields& head);
 /// Trailers as sent on, to either side: without names that must not come so late (http::may_be_trailer), that the
-/// message's own Connection listed, that only look unlike what we answer for (X_Forwarded_For), or that the route
-/// removes or sets in heads.
-void draft_trailers(http::Draft& draft, const http::Fields& trailers, const http::Fields& head,
+/// message's own Connection listed (`connection`), that only look unlike what we answer for (X_Forwarded_For), or that
+/// the route removes or sets in heads.
+void draft_trailers(http::Draft& draft, const http::Fields& trailers, std::string_view connection,
                     const snapshot::HeaderEdit& edit);
 /// Announces what of a message's Trailer lines may pass, names as above. From HTTP/2 to HTTP/1.1 a body whose length is
 /// known goes in chunks then, since there a length leaves no room for trailers.

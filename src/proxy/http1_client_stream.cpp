@@ -34,7 +34,9 @@ Http1ClientStream::Http1ClientStream(Upstreams& home, std::unique_ptr<Upstream> 
 
 Http1ClientStream::~Http1ClientStream() {
     if (!reusable()) return;
-    home_.keep(std::move(connection_), idle_limit_, home_.now() + idle_time_);
+    Instant until = home_.now() + idle_time_;
+    if (max_age_ > Duration{}) until = std::min(until, connection_->opened + max_age_);
+    home_.keep(std::move(connection_), idle_limit_, until);
 }
 
 /// A connection is kept if neither side owes the other anything on it.

@@ -15,11 +15,12 @@ namespace plimsoll::proxy {
 }
 
 /// Waits until the pool has a place for one more request. `choose()` chooses an endpoint anew and says whether it found
-/// one; `nobody()` says why it did not. `entered` = counted by the line: Core::left() is due. Gives none when an
-/// endpoint is chosen; else no_endpoint, limited, queue_full, queue_timeout or shutting_down.
+/// one; `nobody()` says why it did not. `entered` = counted by the line: Core::left() is due. `parked` = where it waits
+/// meanwhile, to be woken as cancelled by whoever ends it. Gives none when an endpoint is chosen; else no_endpoint,
+/// limited, queue_full, queue_timeout, shutting_down or, when cancelled, client_closed.
 template <class Choose, class Nobody>
 async::Task<Cause> enter_line(Worker::Core& core, PoolId pool, balance::LineFacts facts, Instant until, Choose choose,
-                              Nobody nobody, bool& entered) {
+                              Nobody nobody, bool& entered, net::Parking*& parked) {
     // Looked up anew each time: lines may move whenever a revision is installed.
     const auto line = [&]() -> Worker::Core::Line& { return core.lines[pool.value]; };
     bool chosen = choose();
@@ -29,11 +30,14 @@ async::Task<Cause> enter_line(Worker::Core& core, PoolId pool, balance::LineFact
     while (answer.admission == balance::Admission::wait) {
         net::Parking parking(core.network);
         line().waiting.emplace(answer.ticket.number, &parking);
+        parked = &parking;
         const net::Wake why = co_await parking.wait({answer.ticket.deadline});
+        parked = nullptr;
         line().waiting.erase(answer.ticket.number);
         if (why != net::Wake::ready) {
             (void)line().line.abandon(answer.ticket);
-            co_return core.cutting ? Cause::shutting_down : Cause::queue_timeout;
+            if (core.cutting) co_return Cause::shutting_down;
+            co_return why == net::Wake::cancelled ? Cause::client_closed : Cause::queue_timeout;
         }
         chosen = choose();
         if (chosen || nobody() != balance::Nobody::limited) break;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/exchange.h"
+#include "proxy/grpc_answer.h"
 #include "proxy/websocket.h"
 
 namespace plimsoll::proxy {
@@ -23,6 +24,7 @@ Task<void> Exchange::upload() {
         const Deadline slow = Deadline::after(core_.now(), listener().body_idle_timeout);
         if (const Result<void> more = co_await down_.more(slow); !more) {
             const bool late = more.error().code == Code::timeout;
+            if (late && answered()) continue;  // both talk: a client may listen only, while the endpoint is not silent
             fail_upload(late                           ? Cause::client_timeout
                         : client_.cut() != Cause::none ? client_.cut()
                                                        : Cause::client_closed,
@@ -69,19 +71,20 @@ bool Exchange::takes_trailers() const {
 
 const http::Draft* Exchange::request_trailers() {
     if (!passes_trailers() || down_.trailers().empty()) return nullptr;
-    draft_trailers(scratch_.up_trailers(), down_.trailers(), head_.fields, actions().request_headers);
+    draft_trailers(scratch_.up_trailers(), down_.trailers(), connection_list(head_.fields), actions().request_headers);
     return &scratch_.up_trailers();
 }
 
 const http::Draft* Exchange::answer_trailers() {
     if (!passes_trailers() || up_->trailers().empty() || !takes_trailers()) return nullptr;
-    draft_trailers(scratch_.down_trailers(), up_->trailers(), up_->head().fields, actions().response_headers);
+    draft_trailers(scratch_.down_trailers(), up_->trailers(), answer_connection_, actions().response_headers);
     return &scratch_.down_trailers();
 }
 
 void Exchange::draft_answer() {
     http::Draft& draft = scratch_.down();
     draft_client(draft, head_, up_->head());
+    answer_connection_ = passes_trailers() ? connection_list(up_->head().fields) : std::string();
     if (opens_tunnel()) {
         draft.framing = {};
         if (down_.version() == http::Version::http2 || upgrade_to_.empty()) {
@@ -108,6 +111,20 @@ void Exchange::draft_answer() {
         const auto cookie = sessions->set_cookie(last_attempt().endpoint, core_.network.wall(), client_.tls != nullptr);
         if (cookie) draft.add("Set-Cookie", draft.keep(*cookie));
     }
+}
+
+void Exchange::heed_grpc_status(const http::Fields& fields, bool all) {
+    Attempt& attempt = last_attempt();
+    const std::string_view value = fields.get("grpc-status");
+    if (value.empty() && (!all || outcome_.grpc_status >= 0 || attempt.status != 200)) return;
+    outcome_.grpc_status = parse_grpc_status(value);
+    // What says more about the request than about the server teaches nothing about it: a method that it does not have,
+    // and the deadline that the caller set.
+    constexpr auto deadline = static_cast<std::int8_t>(GrpcStatus::deadline_exceeded),
+                   unimplemented = static_cast<std::int8_t>(GrpcStatus::unimplemented);
+    const bool about_request =
+        outcome_.grpc_status == unimplemented || (outcome_.grpc_status == deadline && grpc_timeout_);
+    if (attempt.status == 200 && !about_request) attempt.status = http_status(outcome_.grpc_status);
 }
 
 Task<Cause> Exchange::relay_answer() {
@@ -146,7 +163,13 @@ Task<Cause> Exchange::relay_body() {
             head = nullptr;
         }
         outcome_.response_body_bytes += piece.data.size();
-        if (piece.ended) co_return Cause::none;
+        if (piece.ended) {
+            if (by_grpc_) {
+                heed_grpc_status(up_->trailers(), true);
+                if (outcome_.status == 200) outcome_.status = http_status(outcome_.grpc_status);
+            }
+            co_return Cause::none;
+        }
         const Deadline stalled = Deadline::after(core_.now(), pool_->timeouts.idle);
         if (const Result<void> more = co_await up_->more(stalled); !more) {
             if (upload_failed_ != Cause::none) co_return upload_failed_;

@@ -46,6 +46,7 @@ private:
     RevisionSlot* revision_ = nullptr;
     PoolIndex pool_at_;
     EndpointIndex chosen_;
+    bool chosen_in_panic_ = false;
     balance::Tried tried_;
     std::unique_ptr<net::Stream> up_;
     Buffer up_in_;
@@ -87,7 +88,9 @@ bool Tunnel::choose() {
     const auto pick = balance::pick(pool_->facts, core_.endpoints, cursor, tried_, core_.now(), core_.random, asked);
     if (!pick) return false;
     chosen_ = pick->index;
+    chosen_in_panic_ = pick->panic;
     tried_.add(chosen_);
+    if (pick->panic) ++core_.endpoint_tally(outcome_.arm, pool_->facts.members[chosen_.value].id).panic_picks;
     return true;
 }
 
@@ -99,6 +102,7 @@ Task<Cause> Tunnel::reach() {
         Attempt& attempt = outcome_.attempt[outcome_.attempt_count++];
         attempt = Attempt{};
         attempt.endpoint = pool_->facts.members[chosen_.value].id;
+        attempt.panic = chosen_in_panic_;
         const std::uint32_t others = core_.endpoints[attempt.endpoint.value].in_flight;
         const PreparedPool& made = revision_->prepared->pools[pool_at_.value];
         const std::string& own_name = snapshot::tls_name(*pool_, pool_->endpoints[chosen_.value]);
@@ -182,7 +186,11 @@ Task<Cause> Tunnel::relay() {
     scope_.spawn(pump_up());
     const Cause down = co_await pump(*up_, *client_.stream, up_in_, outcome_.response_body_bytes,
                                      Cause::upstream_truncated, Cause::client_closed);
-    if (broken_ != Cause::none) co_return broken_;
+    if (broken_ != Cause::none) {
+        if (broken_ == Cause::upstream_truncated)
+            client_.stream->abort();  // a cut tunnel must not look like a whole one
+        co_return broken_;
+    }
     if (client_.cut() != Cause::none) co_return client_.cut();
     if (down != Cause::none) {
         client_.stream->abort();
@@ -199,7 +207,7 @@ Task<void> Tunnel::carry() {
     outcome_.client = client_.address;
     outcome_.client_key = keyed_hash(client_.peer.host_bytes(), core_.settings.hash_key);
     outcome_.affinity_key = core_.random.next();
-    outcome_.listener = client_.slot->settings.name;
+    outcome_.listener = client_.slot->name;
     Cause cause = co_await read_name();
     outcome_.host = server_name_;
     outcome_.arm = snapshot::choose_arm(core_.resident, outcome_.affinity_key, core_.now());
@@ -228,9 +236,10 @@ Task<void> Tunnel::carry() {
     if (cause == Cause::none) {
         (void)core_.arrive(outcome_.endpoint());
         counted_ = true;
-        ++core_.tcp_tunnels;
+        const auto open = core_.tcp_tunnels.try_emplace({outcome_.arm, outcome_.endpoint()}, 0).first;
+        ++open->second;
         cause = co_await relay();
-        --core_.tcp_tunnels;
+        if (--open->second == 0) core_.tcp_tunnels.erase(open);
         core_.leave(outcome_.endpoint());
         counted_ = false;
     } else {

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/core.h"
 #include "proxy/exchange.h"
+#include "proxy/line.h"
 
 namespace plimsoll::proxy {
 namespace {
@@ -102,14 +103,16 @@ std::vector<std::string> Worker::Core::install(snapshot::Resident next, std::sha
     settings.ejections->reserve(endpoints.size(), budgets.size());
     upstreams.serve(std::move(served));
     share(std::move(shared_loads));
-    for (const snapshot::Pool& pool : active->snapshot->pools) {  // limits may have grown
-        call_waiting(pool.id, {pool.part.max_in_flight, pool.part.queue, pool.limits.queue_timeout});
-    }
+    call_all_waiting();  // limits may have grown
     std::vector<std::string> failures;
     open_listeners(failures);
     if (std::string failure = log.open(active->snapshot->access_log, active->snapshot->access_log_format);
         !failure.empty()) {
         failures.push_back(std::move(failure));
+    }
+    if (candidate != nullptr && candidate->snapshot->access_log != active->snapshot->access_log) {
+        if (std::string failure = AccessLog::try_open(candidate->snapshot->access_log); !failure.empty())
+            failures.push_back(std::move(failure));  // known before it is let in, not after
     }
     return failures;
 }
@@ -145,6 +148,7 @@ void Worker::Core::open_listeners(std::vector<std::string>& failures) {
         slot.settings = *from.listener;
         slot.prepared = from.of->prepared;
         slot.index = from.index;
+        slot.name = *slot.names.insert(slot.settings.name).first;
     };
     std::vector<std::shared_ptr<ListenerSlot>> kept;
     for (const std::shared_ptr<ListenerSlot>& slot : listeners) {
@@ -225,7 +229,11 @@ Report Worker::Core::collect() {
         arm.routes[outcome.route.value].waiting.add(now() - outcome.started);
     });
     for (const Line& line : lines) tally.queue_waiting += line.line.waiting();
-    tally.tunnels += tcp_tunnels;
+    for (const auto& [at, count] : tcp_tunnels) {
+        tally.tunnels += count;
+        endpoint_tally(at.first, at.second).in_flight += count;
+    }
+    call_all_waiting();
     tally.mirrors = mirrors;
     tally.http2_clients = take(http2_counts);
     tally.http2_upstream = take(upstreams.http2_counts);
@@ -324,6 +332,11 @@ void Worker::Core::left(PoolId pool, const balance::LineFacts& facts) {
     call_waiting(pool, facts);
 }
 
+void Worker::Core::call_all_waiting() {
+    for (const snapshot::Pool& pool : active->snapshot->pools)
+        if (pool.limits.queue > 0) call_waiting(pool.id, line_facts(pool));
+}
+
 void Worker::Core::call_waiting(PoolId pool, const balance::LineFacts& facts) {
     Line& line = lines[pool.value];
     while (!line.waiting.empty()) {
@@ -404,6 +417,6 @@ std::vector<net::Address> Worker::listening() const {
     for (const auto& slot : core_->listeners) addresses.push_back(slot->listener->address());
     return addresses;
 }
-void Worker::reopen_log() { core_->log.reopen(); }
+std::string Worker::reopen_log() { return core_->log.reopen(); }
 
 }  // namespace plimsoll::proxy

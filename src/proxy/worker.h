@@ -115,7 +115,8 @@ public:
     /// Addresses listened on now (port 0 has become the real one).
     [[nodiscard]] std::vector<net::Address> listening() const;
     /// Opens the access log anew, after somebody renamed the file.
-    void reopen_log();
+    /// Why it could not be opened anew (then the old file is written on); empty = it was.
+    std::string reopen_log();
 
     struct Core;  ///< the inside, in core.h
 

@@ -58,15 +58,17 @@ double unevenness(const measure::Tally& recent, const std::vector<judge::Endpoin
     double all = 0, expected = 0;
     std::vector<double> picks;
     for (const judge::EndpointFacts& e : endpoints) {
+        if (!e.comparable) continue;
         picks.push_back(static_cast<double>(recent.arms[0].endpoints[e.id.value].picks));
         all += picks.back();
         expected += e.expected_active;
     }
     if (!(all > 0) || !(expected > 0)) return 0;
     double distance = 0;
-    for (std::size_t i = 0; i < endpoints.size(); ++i)
-        distance += std::abs(picks[i] / all - endpoints[i].expected_active / expected) / 2;
-    noise = 1.5 * std::sqrt(static_cast<double>(endpoints.size()) / (6.28 * all));
+    std::size_t i = 0;
+    for (const judge::EndpointFacts& e : endpoints)
+        if (e.comparable) distance += std::abs(picks[i++] / all - e.expected_active / expected) / 2;
+    noise = 1.5 * std::sqrt(static_cast<double>(picks.size()) / (6.28 * all));
     return distance;
 }
 

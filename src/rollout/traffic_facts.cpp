@@ -20,23 +20,33 @@ void normalise(PoolMix& mix) {
     for (double& share : mix) share /= sum;
 }
 
-/// Shares within a pool over the endpoints that may take requests now; as configured when nobody may.
+struct Absent {
+    const std::function<bool(EndpointId)>& down;
+    const std::function<bool(EndpointId)>& out;
+};
+
+/// Shares within a pool while some are down; as configured when nobody may take anything.
 std::vector<double> shares_within(const snapshot::Pool& pool, const std::function<bool(EndpointId)>& down) {
-    balance::PoolFacts usable = pool.facts;
-    for (balance::Member& member : usable.members)
-        if (down(member.id)) member.weight = 0;
-    const std::vector<double> shares = balance::expected_shares(usable);
+    std::vector<bool> usable;
+    for (const balance::Member& member : pool.facts.members) usable.push_back(!down(member.id));
+    std::vector<double> shares = balance::local_shares(pool.facts, usable);
     const bool nobody = std::ranges::all_of(shares, [](double share) { return share <= 0; });
-    return nobody ? balance::expected_shares(pool.facts) : shares;
+    return nobody ? balance::local_shares(pool.facts, {}) : shares;
+}
+
+bool is_comparable(const snapshot::Pool& pool, const std::function<bool(EndpointId)>& out) {
+    return !snapshot::goes_by_key(pool) && !pool.affinity && !pool.by_subset &&
+           std::ranges::none_of(pool.facts.members, [&](const balance::Member& member) { return out(member.id); });
 }
 
 /// `places`: by EndpointId, one more than its place in `facts`; 0 = not there yet.
 void add_side(std::vector<judge::EndpointFacts>& facts, std::vector<std::size_t>& places, const Side& side,
-              double judge::EndpointFacts::* expected, const std::function<bool(EndpointId)>& down) {
+              double judge::EndpointFacts::* expected, const Absent& absent) {
     places.resize(std::max<std::size_t>(places.size(), side.snapshot->endpoint_ids), 0);
     for (std::size_t p = 0; p < side.snapshot->pools.size(); ++p) {
         const snapshot::Pool& pool = side.snapshot->pools[p];
-        const std::vector<double> shares = shares_within(pool, down);
+        const std::vector<double> shares = shares_within(pool, absent.down);
+        const bool comparable = is_comparable(pool, absent.out);
         const double of_pool = p < side.mix.size() ? side.mix[p] : 0;
         for (std::size_t e = 0; e < pool.endpoints.size(); ++e) {
             const snapshot::Endpoint& endpoint = pool.endpoints[e];
@@ -48,7 +58,8 @@ void add_side(std::vector<judge::EndpointFacts>& facts, std::vector<std::size_t>
                 made.pool = pool.name;
                 made.group = endpoint.zone;
                 // A drained endpoint is not waited for: nobody is to be told that it is down.
-                made.eligible = !down(endpoint.id) || pool.facts.members[e].weight <= 0;
+                made.eligible = !absent.down(endpoint.id) || pool.facts.members[e].weight <= 0;
+                made.out = absent.out(endpoint.id);
                 facts.push_back(std::move(made));
                 place = facts.size();
             }
@@ -56,6 +67,7 @@ void add_side(std::vector<judge::EndpointFacts>& facts, std::vector<std::size_t>
             // The newest word on capacity wins: the side that is added last is the candidate.
             if (endpoint.capacity > 0) known.capacity = endpoint.capacity;
             known.*expected = of_pool * shares[e];
+            known.comparable &= comparable;
         }
     }
 }
@@ -107,12 +119,14 @@ PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Record
 }
 
 std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
-                                                 const std::function<bool(EndpointId)>& down) {
+                                                 const std::function<bool(EndpointId)>& down,
+                                                 const std::function<bool(EndpointId)>& out) {
+    const Absent absent{down, out};
     std::vector<judge::EndpointFacts> facts;
     std::vector<std::size_t> places;
-    add_side(facts, places, active, &judge::EndpointFacts::expected_active, down);
+    add_side(facts, places, active, &judge::EndpointFacts::expected_active, absent);
     if (candidate.snapshot != nullptr)
-        add_side(facts, places, candidate, &judge::EndpointFacts::expected_candidate, down);
+        add_side(facts, places, candidate, &judge::EndpointFacts::expected_candidate, absent);
     return facts;
 }
 

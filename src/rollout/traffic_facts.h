@@ -32,8 +32,11 @@ struct Side {
     PoolMix mix;
 };
 /// Facts for every endpoint of either side, in the order of the active revision, then what only the candidate has.
-/// `down` tells endpoints that active checks hold down. `candidate.snapshot` may be null.
+/// Shares are as this balancer sends them while `down` tells endpoints that active checks hold down; those that are
+/// `out` for a time (ejected, or at their own wish) are expected to get what the revision means them to, since that may
+/// be why they are. `candidate.snapshot` may be null.
 [[nodiscard]] std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,
-                                                               const std::function<bool(EndpointId)>& down);
+                                                               const std::function<bool(EndpointId)>& down,
+                                                               const std::function<bool(EndpointId)>& out);
 
 }  // namespace plimsoll::rollout

@@ -207,7 +207,8 @@ std::vector<judge::EndpointFacts> Player::facts() const {
     const bool live = current_ && current_->candidate && world_.resident().candidate;
     return rollout::endpoint_facts(
         {active_.get(), mix_}, {live ? current_->candidate.get() : nullptr, live ? current_->mix : rollout::PoolMix{}},
-        [this](EndpointId id) { return world_.state(id).health == balance::Health::down; });
+        [this](EndpointId id) { return world_.state(id).health == balance::Health::down; },
+        [this](EndpointId id) { return world_.is_out(id); });
 }
 
 judge::Scene Player::scene() const {

@@ -75,6 +75,7 @@ public:
 
     /// One worker's view of an endpoint (worker 0: health is the same in all, loads differ).
     [[nodiscard]] const balance::EndpointState& state(EndpointId id) const { return workers_[0].states[id.value]; }
+    [[nodiscard]] bool is_out(EndpointId id) const { return ejections_->standing(id).out_until > now_; }
     [[nodiscard]] bool ejected_anywhere(EndpointId id) const;
     [[nodiscard]] const Backend* backend(const config::Address& address) const;
     [[nodiscard]] std::uint64_t requests() const { return requests_; }

@@ -99,6 +99,7 @@ std::vector<Target> Compiler::targets(const config::Route& written) {
     const auto add = [&](std::string_view name, double upto) {
         const PoolIndex pool = pool_called(name);
         Chosen chosen = subset(pool, written.subset);
+        made_->pools[pool.value].by_subset |= chosen.subset != nullptr;
         made.push_back({pool, upto, std::move(chosen.subset), chosen.size});
     };
     if (written.redirect || written.respond) return made;

@@ -167,10 +167,6 @@ const std::string& tls_name(const Pool& pool, const Endpoint& endpoint) {
     return pool.tls && !pool.tls->server_name.empty() ? pool.tls->server_name : endpoint.tls_name;
 }
 
-bool goes_by_key(const Pool& pool) {
-    return std::holds_alternative<balance::Maglev>(pool.facts.policy) ||
-           std::holds_alternative<balance::RingHash>(pool.facts.policy) ||
-           std::holds_alternative<balance::Rendezvous>(pool.facts.policy);
-}
+bool goes_by_key(const Pool& pool) { return balance::is_hashing(pool.facts.policy); }
 
 }  // namespace plimsoll::snapshot

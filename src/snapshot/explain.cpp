@@ -192,7 +192,7 @@ PoolView Looked::view(double probability) {
     if (target_.subset != nullptr) {
         made.subset = fmt::format("{} of {} endpoints", target_.subset_size, pool_.endpoints.size());
     }
-    const std::vector<double> shares = balance::expected_shares(facts_, usable_);
+    const std::vector<double> shares = balance::local_shares(facts_, usable_);
     for (std::uint32_t i = 0; i < shares.size(); ++i) made.endpoints.push_back(endpoint(i, shares[i]));
     return made;
 }

@@ -73,6 +73,7 @@ struct Pool {
     config::ProxyProtocol proxy_protocol = config::ProxyProtocol::off;
     config::Hash hash;  ///< what the key of a hashing policy is made of
     std::optional<config::Affinity> affinity;
+    bool by_subset = false;  ///< some route names a subset of it
 };
 /// Whether the pool's policy goes by a key (Asked::key), made from what `hash` names.
 [[nodiscard]] bool goes_by_key(const Pool& pool);

@@ -242,6 +242,15 @@ class Plimsoll:
         finally:
             connection.close()
 
+    def admin_by_socket(self, path):
+        """The body of a GET on the Unix socket, whose file's mode is the secret's."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(WAIT_S)
+            connection.connect(self.admin_socket)
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
     def metrics(self):
         """Prometheus page as {'name{labels}': value}."""
         values = {}

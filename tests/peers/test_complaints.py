@@ -132,6 +132,17 @@ class OneBadObject(VariantTest):
 class Restarts(unittest.TestCase):
     """3: what was accepted comes up again after kill -9, from the state alone; and 1 and 3 for files that change later."""
 
+    def test_complaint_03_a_file_that_is_broken_later_stops_no_restart(self):
+        """The unit names the file for ever; it is for the first start. A half-written one must not keep a server down."""
+        with Site("n0") as site, Plimsoll(config_of(site, "n0")) as server:
+            for broken in ("listeners: [", "pools: {web: {polciy: x}}", ""):
+                server.process.kill()
+                server.process.wait()
+                server.config_file.write_text(broken)
+                server.start()
+                self.assertEqual(name_at(server).body, "n0")
+                self.assertRegex(server.stderr(), r"plimsoll\.yaml was not taken; r1, which is active, serves")
+
     def test_complaint_03_accepted_changes_start_again(self):
         made = certificates()
         with Site("n0", "n1") as site, Plimsoll(config_of(site, "n0")) as server:

@@ -3,13 +3,14 @@
 import collections
 import re
 import signal
+import socket
 import threading
 import time
 import unittest
 
-from harness import PATIENCE, Client, Peer, Plimsoll, base_config, free_port, needs, wait_until
+from harness import PATIENCE, Client, Peer, Plimsoll, base_config, binary, free_port, needs, wait_until
 from sites import Site, config_of, name_at, served, status, wrk
-from tools import apply, ask, certificates, nginx
+from tools import apply, ask, certificates, nginx, run
 
 
 @needs("nginx")
@@ -19,6 +20,22 @@ class Failover(unittest.TestCase):
 
     def health(self, server, name):
         return next((each["health"] for each in status(server)["endpoints"] if each["name"] == name), None)
+
+    def out_by(self, server, name):
+        return next((each["out_by"] for each in status(server)["endpoints"] if each["name"] == name), None)
+
+    def told(self, server, name, by, word, why, line):
+        """status, metrics, explain and the log say who takes no requests, although no check holds it down, and why."""
+        wait_until("the log says it", lambda: line in server.stderr())
+        self.assertRegex(server.stderr(), rf"endpoint {name} of pool web {line}")
+        told = status(server)
+        self.assertEqual(self.out_by(server, name), by, told["text"])
+        self.assertNotIn("share", [each["kind"] for each in told["signals"]], "who is out is not missed")
+        self.assertRegex(told["text"], rf"web +{name} .* {word} \d+s")
+        for labels, wanted in ((f'plimsoll_endpoint_out{{pool="web",endpoint="{name}"}}', 1), (f'plimsoll_endpoint_ejections_total{{pool="web",endpoint="{name}",by="{by}"}}', 1)):
+            self.assertEqual(server.metrics().get(labels), wanted, labels)
+        explained = run(binary(), "explain", "--server", server.admin_socket, f"http://127.0.0.1:{server.port}/").stdout
+        self.assertRegex(explained, rf"{name} +- .*{why}")
 
     @staticmethod
     def bodies(server, count=12):
@@ -104,8 +121,41 @@ class Failover(unittest.TestCase):
             config["pools"]["web"]["endpoints"].append({"name": "bad", "address": f"127.0.0.1:{bad.port}"})
             with Plimsoll(config) as server, Client(server.port) as client:
                 statuses = collections.Counter(client.get("/").status for _ in range(400))
+                self.told(server, "bad", "failures", "EJECTED", "ejected after failures", "is ejected for 10s after failures in a row")
             self.assertEqual(statuses, {200: 395, 500: 5})
             self.assertEqual(len((bad.directory / "access.log").read_text().splitlines()), 5)
+
+    def test_ejection_by_success_rate(self):
+        """One of five fails half of the time, never ten times in a row: out, because the others do not."""
+        with Site(*(f"good{i}" for i in range(4))) as good, nginx(
+                "location / { if ($coin) { return 500; } return 200 flaky; }", http='split_clients "$request_id" $coin { 50% 1; * 0; }', log="$request_uri") as flaky:
+            config = config_of(good, pools={"web": {"policy": "round_robin", "ejection": {
+                "consecutive": 1000, "success_rate": True, "min_requests": 20, "interval": "500ms"}}})
+            config["pools"]["web"]["endpoints"].append({"name": "flaky", "address": f"127.0.0.1:{flaky.port}"})
+            with Plimsoll(config) as server:
+                with wrk(server, connections=2):
+                    wait_until("it is out", lambda: self.out_by(server, "flaky") == "success_rate", 10 * PATIENCE)
+                wait_until("nothing is on its way", lambda: sum(each["in_flight"] for each in status(server)["endpoints"]) == 0)
+                before = len((flaky.directory / "access.log").read_text().splitlines())
+                self.assertEqual(collections.Counter(name_at(server).status for _ in range(40)), {200: 40})
+                self.assertEqual(len((flaky.directory / "access.log").read_text().splitlines()), before)
+                self.assertEqual({self.out_by(server, f"good{i}") for i in range(4)}, {""})
+
+    @needs("h2load")
+    def test_zones_spill_in_proportion(self):
+        """Two zones that send alike. Ours has a third of the healthy servers, so two thirds of ours stay; it has none, all go."""
+        with Site("near", "far0", "far1") as site, Site("ill", sick=("ill",)) as ill:
+            config = config_of(site, zone="a", pools={"web": {"zone_aware": True, "health": self.CHECK, "policy": "round_robin"}})
+            config["pools"]["web"]["endpoints"] = [*site.endpoints("near", zone="a"), *ill.endpoints(zone="a"), *site.endpoints("far0", "far1", zone="b")]
+            with Plimsoll(config) as server:
+                wait_until("checked", lambda: (self.health(server, "ill"), self.health(server, "near")) == ("DOWN", "up"), 10)
+                done = run("h2load", "--h1", "-n", 3000, "-c", 4, f"http://127.0.0.1:{server.port}/", seconds=60)
+                self.assertIn("status codes: 3000 2xx", done.stdout)
+                took = {name: site.took(name) for name in site.ports}
+                print(f"      of 3,000: {took}")
+                self.assertEqual(sum(took.values()), 3000)
+                self.assertTrue(1850 < took["near"] < 2150, took)
+                self.assertTrue(400 < min(took["far0"], took["far1"]), took)
 
     def test_retry_after_of_an_answer_that_is_not_passed_on(self):
         """A server that says Retry-After: 20 is left alone, although its 503 was retried elsewhere and nobody saw it."""
@@ -115,6 +165,7 @@ class Failover(unittest.TestCase):
             config["pools"]["web"]["endpoints"].append({"name": "busy", "address": f"127.0.0.1:{busy.port}"})
             with Plimsoll(config) as server, Client(server.port) as client:
                 self.assertEqual({client.get("/").status for _ in range(100)}, {200})
+                self.told(server, "busy", "retry_after", "PAUSED", "asked to be left alone", "is left alone for 20s")
             self.assertEqual(len((busy.directory / "access.log").read_text().splitlines()), 1)
 
     @needs("openssl")
@@ -156,34 +207,68 @@ class Failover(unittest.TestCase):
                 self.assertEqual((got[0].code, len(got[0].body)), (0, 600_000))
 
 
+def dnsmasq(hosts, *more):
+    """dnsmasq as a Peer that knows @DIR@/hosts (read again at SIGHUP) and nothing else."""
+    port = free_port()
+    return Peer(["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", f"--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces",
+                 "--addn-hosts=@DIR@/hosts", "--local-ttl=1", "--auth-ttl=1", "--user=root", "--pid-file=@DIR@/pid", "--local=/test/", *more], {"hosts": hosts}, port)
+
+
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 @needs("dnsmasq")
 @needs("nginx")
 class Dns(unittest.TestCase):
-    """Discovery by dnsmasq: A and SRV, more and fewer of them, and a name server that goes away."""
+    """Discovery by dnsmasq: A, AAAA and SRV, more and fewer of them, and a name server that goes away."""
+
+    @unittest.skipUnless(has_ipv6(), "this machine has no IPv6 loopback")
+    def test_aaaa(self):
+        """A name with both kinds of address is all of them; a listener of version 6 serves them, by curl -6."""
+        port = free_port()
+        behind = nginx(http=f"server {{ listen 127.0.0.1:{port}; return 200 four; }} server {{ listen [::1]:{port}; return 200 six; }}")
+        behind.port = port
+        with behind, dnsmasq("127.0.0.1 both.test\n::1 both.test\n::1 six.test\n") as dns:
+            def found(name):
+                return {"policy": "round_robin", "endpoints": None, "discovery": {"type": "dns", "name": name, "port": port, "resolvers": [f"127.0.0.1:{dns.port}"]}}
+            config = base_config([], {"pools": {"web": found("both.test")}})
+            config["pools"]["six"] = dict(config["pools"]["web"], **found("six.test"))
+            config["routes"].insert(0, {"name": "six", "match": {"path": "/six"}, "pool": "six"})
+            config["listeners"]["six"] = {"address": f"[::1]:{free_port()}"}
+            with Plimsoll(config) as server:
+                def at(path):
+                    return collections.Counter(ask("-6", "--noproxy", "*", f"http://[::1]:{server.port_of('six')}{path}").body for _ in range(8))
+                wait_until("both are found", lambda: at("/") == {"four": 4, "six": 4})
+                self.assertEqual(at("/six"), {"six": 8})
 
     def test_a_and_srv(self):
-        port, dns = free_port(), free_port()
+        port = free_port()
         addresses = [f"127.0.0.{i}" for i in range(2, 6)]
         servers = "".join(f"server {{ listen {each}:{port}; location / {{ return 200 {each[-1]}; }} }}" for each in addresses)
         behind = nginx(http=f"server {{ listen 127.0.0.1:{port}; return 200 1; }} {servers}")
         behind.port = port
         behind.start()
         self.addCleanup(behind.stop)
-        argv = ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", f"--port={dns}", "--listen-address=127.0.0.1", "--bind-interfaces",
-                "--addn-hosts=@DIR@/hosts", "--local-ttl=1", "--auth-ttl=1", "--user=root", "--pid-file=@DIR@/pid", f"--srv-host=_web._tcp.test,two.test,{port},0,3",
-                f"--srv-host=_web._tcp.test,three.test,{port},0,1", "--local=/test/"]
         names = "127.0.0.2 two.test\n127.0.0.3 three.test\n"
-        with Peer(argv, {"hosts": names + "127.0.0.4 web.test\n127.0.0.5 web.test\n"}, dns) as peer:
+        with dnsmasq(names + "127.0.0.4 web.test\n127.0.0.5 web.test\n", f"--srv-host=_web._tcp.test,two.test,{port},0,3",
+                     f"--srv-host=_web._tcp.test,three.test,{port},0,1") as peer:
             config = base_config([], {"pools": {"web": {"policy": "round_robin", "endpoints": None, "discovery": {
-                "type": "dns", "name": "web.test", "port": port, "refresh": "200ms", "resolvers": [f"127.0.0.1:{dns}"]}}}})
+                "type": "dns", "name": "web.test", "port": port, "refresh": "200ms", "resolvers": [f"127.0.0.1:{peer.port}"]}}}})
             config["pools"]["srv"] = {"policy": "round_robin", "health": "off", "discovery": {
-                "type": "srv", "name": "_web._tcp.test", "refresh": "200ms", "resolvers": [f"127.0.0.1:{dns}"]}}
+                "type": "srv", "name": "_web._tcp.test", "refresh": "200ms", "resolvers": [f"127.0.0.1:{peer.port}"]}}
             config["routes"].insert(0, {"name": "srv", "match": {"path": "/srv"}, "pool": "srv"})
             with Plimsoll(config) as server:
                 def at(path="/", count=8):
                     return collections.Counter(name_at(server, path).body for _ in range(count))
                 self.assertEqual(at(), {"4": 4, "5": 4})
                 self.assertEqual(at("/srv"), {"2": 6, "3": 2}, "by the weights of SRV")
+                explained = run(binary(), "explain", "--server", server.admin_socket, f"http://127.0.0.1:{server.port}/srv").stdout
+                self.assertRegex(explained, rf"75.0% +127.0.0.2:{port}|127.0.0.2:{port} +75.0%", explained)
                 hosts = peer.directory / "hosts"
                 hosts.write_text(names + "127.0.0.4 web.test\n127.0.0.3 web.test\n")
                 peer.process.send_signal(signal.SIGHUP)

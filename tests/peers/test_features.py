@@ -265,6 +265,130 @@ class Limits(SiteTest):
             requests = collections.Counter(line.split()[0] for line in (behind.directory / "access.log").read_text().splitlines())
             self.assertEqual((sum(requests.values()), max(requests.values())), (40, 5))
 
+    @needs("nghttpd")
+    def test_connections_end_after_their_time_in_http2(self):
+        """The same over HTTP/2, where both ends say GOAWAY: h2load before, NGINX behind, and no request is lost."""
+        with nginx("location / { return 200 x; }", listen="listen 127.0.0.1:@PORT@ http2;", log="$connection $request_uri") as behind:
+            config = base_config([behind.port], {"pools": {"web": {"protocol": "http2", "limits": {"max_requests_per_connection": 50}}}})
+            config["listeners"]["web"]["limits"] = {"max_requests_per_connection": 100}
+            server = self.serve(config)
+            before = server.metrics().get("plimsoll_connections_accepted_total", 0)
+            for _ in range(10):
+                done = run("nghttp", "-n", "-m", "100", f"http://127.0.0.1:{server.port}/", seconds=30)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            requests = collections.Counter(line.split()[0] for line in (behind.directory / "access.log").read_text().splitlines())
+            self.assertEqual(sum(requests.values()), 1000)
+            self.assertLessEqual(max(requests.values()), 50)
+            wait_until("counted", lambda: server.metrics()["plimsoll_connections_accepted_total"] - before >= 10)
+
+    @variants(("http1", "http1", "--http1.1"), ("http2", "http2", "--http2-prior-knowledge"))
+    def test_connections_end_at_their_age(self, protocol, version):
+        """max_connection_age on both sides: an idle connection to a server does not outlive it either."""
+        listen = "listen 127.0.0.1:@PORT@" + (" http2;" if protocol == "http2" else ";")
+        with nginx("location / { return 200 x; }", listen=listen, log="$connection $request_uri") as behind:
+            config = base_config([behind.port], {"pools": {"web": {"protocol": protocol, "limits": {
+                "max_connection_age": "1s", "keepalive_idle": "60s"}}}})
+            config["listeners"]["web"]["limits"] = {"max_connection_age": "1s"}
+            server = self.serve(config)
+            used = []
+            for _ in range(3):
+                self.assertEqual(ask(version, f"http://127.0.0.1:{server.port}/").status, 200)
+                wait_until("NGINX has logged", lambda: len((behind.directory / "access.log").read_text().splitlines()) > len(used), 5)
+                used.append((behind.directory / "access.log").read_text().splitlines()[-1].split()[0])
+                time.sleep(1.3)
+            self.assertEqual(len(set(used)), 3, used)
+            done = run("curl", "-sS", version, "--rate", "2/s", "-w", "%{num_connects}\n", *[part for i in range(6) for part in (
+                f"http://127.0.0.1:{server.port}/{i}", "-o", "/dev/null")], seconds=30)
+            self.assertGreaterEqual(sum(int(each) for each in done.stdout.split()), 2, done.stdout)
+
+    def test_a_line_that_is_full_or_too_slow_says_so(self):
+        backend = Backend()
+        self.addCleanup(backend.stop)
+        release = threading.Event()
+
+        def held(connection, request):
+            connection.reader.request_body(request)
+            release.wait(20)
+            connection.send(plain_answer(request))
+            return True
+        backend.on("/held", held)
+        server = self.serve(base_config([backend.port], {"pools": {"web": {
+            "limits": {"max_in_flight": 1, "queue": 2, "queue_timeout": "500ms"}, "retry": {"attempts": 1}}}}))
+        said = run("h2load", "--h1", "-n", 12, "-c", 12, "-m", 1, "-T", "3s", f"http://127.0.0.1:{server.port}/held", seconds=30).stdout
+        release.set()
+        causes = collections.Counter(line["cause"] for line in server.log_lines())
+        self.assertGreaterEqual(causes["queue_timeout"], 2, (said, causes))
+        self.assertGreaterEqual(causes["queue_full"], 4, (said, causes))
+        self.assertEqual({line["status"] for line in server.log_lines() if line["cause"].startswith("queue")}, {503})
+
+    def test_a_rate_limit_knows_the_true_client(self):
+        """By client, behind a proxy of ours: each of its clients has its own bucket; what a stranger claims counts for nothing."""
+        for trusted, wanted in ((["127.0.0.0/8"], [200, 200, 200, 429]), ([], [200, 429, 429, 429])):
+            config = config_of(self.site, "n0")
+            config["listeners"]["web"]["trusted_proxies"] = trusted
+            config["routes"] = [{"name": "all", "pool": "web", "rate_limits": [{"by": "client", "rate": 0.001, "burst": 1}]}]
+            server = self.serve(config)
+            got = [ask("-H", f"X-Forwarded-For: 192.0.2.{client}", f"http://127.0.0.1:{server.port}/").status for client in (1, 2, 3, 1)]
+            self.assertEqual(got, wanted, trusted)
+
+    def test_copies_are_bounded(self):
+        """A pool that takes copies and never answers: 256 of them a worker, then none; nobody waits for one."""
+        silent = Backend()
+        self.addCleanup(silent.stop)
+        silent.on("/", lambda connection, request: connection.wait_for_end() and False)
+        config = config_of(self.site, "n0")
+        config["pools"]["copy"] = dict(config["pools"]["web"], endpoints=[{"name": "silent", "address": f"127.0.0.1:{silent.port}"}])
+        config["routes"] = [{"name": "all", "pool": "web", "mirror": {"pool": "copy", "share": 1}}]
+        server = self.serve(config)
+        took = self.load(server, 2000, 8)
+        self.assertEqual(took["n0"], 2000)
+        metrics = server.metrics()
+        workers = metrics.get("plimsoll_workers", 1)
+        self.assertLessEqual(metrics["plimsoll_mirrors"], 256 * workers)
+        self.assertGreater(metrics["plimsoll_mirrors_skipped_total"], 0)
+        self.assertEqual(metrics["plimsoll_mirrored_requests_total"] + metrics["plimsoll_mirrors_skipped_total"], 2000)
+
+    def test_subsets(self):
+        """A route's subset is its whole pool: two servers of five, and when they leave, a 503 instead of the other three."""
+        ends = self.site.endpoints()
+        labelled = [dict(each, labels={"version": "2" if index < 2 else "1"}) for index, each in enumerate(ends)]
+        config = config_of(self.site)
+        config["pools"]["web"]["endpoints"] = labelled
+        config["routes"] = [{"name": "new", "match": {"headers": [{"name": "X-New", "exact": "1"}]}, "pool": "web", "subset": {"version": "2"}},
+                            {"name": "all", "pool": "web"}]
+        server = self.serve(config)
+        new = ["-H", "X-New: 1", f"http://127.0.0.1:{server.port}/"]
+        self.assertEqual({ask(*new).body for _ in range(12)}, {"n0", "n1"})
+        self.assertEqual({name_at(server).body for _ in range(40)}, {f"n{i}" for i in range(5)})
+        apply(server, {}, None, {"pools.web.endpoints": [dict(each, labels={"version": "1"}) for each in ends]})
+        answer = ask("-i", *new)
+        self.assertEqual(answer.status, 503)
+        self.assertRegex(answer.body, "(?i)x-plimsoll-cause: no_endpoint")
+
+    def test_adaptive_limits_follow_latency(self):
+        """A server that is slower the more it has: the limit finds a number of requests well below what would come."""
+        backend = self.slow_backend()
+        lock = threading.Semaphore(1)
+
+        def one_at_a_time(connection, request):
+            connection.reader.request_body(request)
+            with lock:
+                time.sleep(0.004)
+            connection.send(plain_answer(request))
+            return True
+        backend.on("/one", one_at_a_time)
+
+        def p50(limits):
+            server = self.serve(base_config([backend.port], {"pools": {"web": {"limits": limits, "retry": {"attempts": 1}}}}))
+            said = run("h2load", "--h1", "-n", 1200, "-c", 48, "-m", 1, f"http://127.0.0.1:{server.port}/one", seconds=60).stdout
+            took = sorted(line["attempts"][-1]["first_byte_us"] for line in server.log_lines()[600:] if line["attempts"])
+            return said, took[len(took) // 2]
+        _, without = p50({})
+        said, limited = p50({"adaptive": {"min": 1, "max": 100, "tolerance": 2}, "queue": 1000, "queue_timeout": "30s"})
+        print(f"      48 clients at a server that does one request at a time: {without / 1000:.0f} ms there, {limited / 1000:.0f} ms with adaptive")
+        self.assertIn("status codes: 1200 2xx", said)
+        self.assertLess(limited, without / 2)
+
     def test_cookie_affinity_with_a_cookie_jar(self):
         server = self.pool(policy="round_robin", affinity={"cookie": "stay", "secret": "long enough for a secret"})
         jar = server.directory / "jar"
@@ -319,6 +443,32 @@ class Operating(SiteTest):
         self.assertEqual(json.loads(ask(*socket_, f"http://admin/v1/revisions/{result['revision']}").body), changed)
         stale = ask(*post, "http://admin/v1/apply")
         self.assertEqual((stale.status, json.loads(stale.body)["exit"]), (409, 6), "the base is not active any more")
+
+    @needs("wrk")
+    def test_rolled_back_by_hand_and_again(self):
+        """Twice is not there and back: what somebody has left by hand is no place to return to."""
+        config = config_of(self.site, "n0")
+        server = self.serve(config)
+        for names in ("n1", "n2"):
+            apply(server, {"pools": {"web": {"endpoints": self.site.endpoints(names)}}})
+
+        def rollback(*arguments):
+            with wrk(server):
+                return run(binary(), "rollback", *arguments, "--server", server.admin_socket, "-m", "it hurts", seconds=60)
+        for serves in ("n1", "n0"):
+            done = rollback()
+            self.assertEqual((done.returncode, name_at(server).body), (0, serves), done.stdout + done.stderr)
+        done = rollback()
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("no earlier known good revision", done.stdout + done.stderr)
+        self.assertEqual(name_at(server).body, "n0")
+
+    def test_the_command_line_by_tcp(self):
+        """--server HOST:PORT of the admin listener, as from a script on the same machine."""
+        server = self.serve(config_of(self.site, "n0"))
+        for command in ("status", "changes", "incidents"):
+            done = run(binary(), command, "--server", f"127.0.0.1:{server.admin_port}")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     @needs("wrk")
     def test_recorded_traffic_is_what_a_plan_is_tested_with(self):

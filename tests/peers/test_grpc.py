@@ -48,6 +48,12 @@ def words(name, seen):
             seen.append(("cancelled", None))
         return b"late"
 
+    def ticks(requests, context):
+        next(requests)
+        for index in range(10):
+            time.sleep(0.3)
+            yield b"%d" % index
+
     def half_a_stream(request, context):
         yield b"one"
         context.abort(grpc.StatusCode.DATA_LOSS, "in the middle")
@@ -56,6 +62,7 @@ def words(name, seen):
         "Unary": grpc.unary_unary_rpc_method_handler(unary), "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
         "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream), "Both": grpc.stream_stream_rpc_method_handler(both),
         "Fails": grpc.unary_unary_rpc_method_handler(fails), "Slow": grpc.unary_unary_rpc_method_handler(slow),
+        "Ticks": grpc.stream_stream_rpc_method_handler(ticks),
         "HalfAStream": grpc.unary_stream_rpc_method_handler(half_a_stream),
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
@@ -221,6 +228,43 @@ class Failures(unittest.TestCase):
         """A client of gRPC must see UNAVAILABLE, which it may retry, not UNKNOWN."""
         with Plimsoll(self.config([free_port()])) as server:
             self.assertEqual(self.code(server), "UNAVAILABLE")
+
+    def test_a_client_may_only_listen(self):
+        """A stream whose client says nothing for longer than a slow upload may take goes on while the server has something to say."""
+        server = Server("ticks")
+        self.addCleanup(server.stop)
+        config = self.config([server.port])
+        config["listeners"]["web"]["body_idle_timeout"] = "1s"
+        with Plimsoll(config) as plimsoll, grpc.insecure_channel(f"127.0.0.1:{plimsoll.port}") as channel:
+            quiet = threading.Event()
+
+            def say():
+                yield b"begin"
+                quiet.wait(20)
+            heard = list(channel.stream_stream(f"/{SERVICE}/Ticks")(say(), timeout=20))
+            quiet.set()
+        self.assertEqual(heard, [b"%d" % index for index in range(10)])
+
+    def test_a_servers_status_counts(self):
+        """UNAVAILABLE in an answer of HTTP status 200 is the failure that it is: in the log, in metrics, and for ejection."""
+        good, bad = Server("good"), Server("bad")
+        self.addCleanup(good.stop)
+        self.addCleanup(bad.stop)
+        with Plimsoll(self.config([bad.port], ejection={"enabled": True})) as server:
+            for name, status in (("UNAVAILABLE", 503), ("DATA_LOSS", 500), ("NOT_FOUND", 404), ("UNIMPLEMENTED", 501)):
+                self.assertEqual(self.told(server, "Fails", request=name.encode())[0], name)
+                line = server.log_line(lambda line: line["grpc_status"] == grpc.StatusCode[name].value[0])
+                self.assertEqual((line["status"], line["cause"]), (status, "-"), name)
+            failed = 'plimsoll_requests_failed_total{route="all",arm="active"}'
+            wait_until("counted", lambda: server.metrics().get(failed) == 3)
+        config = self.config([bad.port, good.port], policy="round_robin", ejection={"enabled": True, "max_fraction": 0.5})
+        with Plimsoll(config) as server:
+            codes = collections.Counter(self.told(server, "Fails", request=b"INTERNAL")[0] for _ in range(6))
+            self.assertEqual(codes, {"INTERNAL": 6})
+            for _ in range(4):  # both have failed alike: one of them is out by now, and no more than one
+                self.told(server, "Fails", request=b"INTERNAL")
+            out = [value for name, value in server.metrics().items() if name.startswith("plimsoll_endpoint_out{")]
+            self.assertEqual(sorted(out), [0, 1])
 
     def told(self, server, method="Unary", service=SERVICE, request=b"x", timeout=20):
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:

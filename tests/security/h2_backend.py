@@ -79,11 +79,21 @@ MALFORMED = {
 }
 
 
+# name -> frames for stream s, the first time that it is asked for; afterwards it is answered well.
+ONCE = {
+    "refused": lambda s: frame(RST_STREAM, 0, s, b"\0\0\0\7"),
+    "going_away": lambda s: frame(GOAWAY, 0, 0, (s - 2 if s > 2 else 0).to_bytes(4, "big") + b"\0\0\0\0") + HANG_UP,
+    "internal_error": lambda s: frame(RST_STREAM, 0, s, b"\0\0\0\2"),
+    "hung_up": lambda s: HANG_UP,
+}
+
+
 class Http2Backend:
-    """Answers `/NAME` with MALFORMED[NAME] and everything else well, with the method and path as its body."""
+    """Answers `/NAME` with MALFORMED[NAME], `/once/NAME/...` with ONCE[NAME] at first, and everything else well, with the method
+    and path as its body."""
 
     def __init__(self, port):
-        self.port, self.requests = port, []
+        self.port, self.requests, self.heads = port, [], []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", port))
@@ -127,7 +137,8 @@ class Http2Backend:
             elif kind in (HEADERS, CONTINUATION):
                 block += payload[5:] if kind == HEADERS and flags & 0x20 else payload
                 if flags & END_HEADERS:
-                    found = dict(decoder.decode(block))
+                    self.heads.append(decoder.decode(block, raw=True))
+                    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.heads[-1]}
                     block = b""
                     answer = self.answer(stream, found)
                     sock.sendall(answer.removesuffix(HANG_UP))
@@ -137,6 +148,8 @@ class Http2Backend:
     def answer(self, stream, request):
         self.requests.append(request)
         path = request.get(":path", "")
+        if path.startswith("/once/") and [each[":path"] for each in self.requests].count(path) == 1:
+            return ONCE[path.split("/")[2]](stream)
         if path[1:] in MALFORMED:
             return MALFORMED[path[1:]](stream)
         return head(stream, OK) + data(stream, f"{request.get(':method')} {path}".encode())

@@ -6,7 +6,7 @@ import socket
 import stat
 import subprocess
 
-from harness import Client, PeerTest, binary, variants
+from harness import Client, PeerTest, Plimsoll, base_config, binary, free_port, variants, wait_until
 
 WRITE = {"Content-Type": "application/json", "X-Plimsoll-Request": "1"}
 SECRET = "s3cret-Zq81-do-not-show"
@@ -217,6 +217,27 @@ class Secrets(AdminTest):
         config = dict(self.server.config, notify=[{"name": "pager", "url": "nonsense", "secret": [SECRET]}])
         _, text = self.write("/v1/plan", json.dumps({"text": json.dumps(config)}).encode())
         self.assertNotIn(SECRET.encode(), text)
+
+    def test_postmortem(self):
+        """The files of a postmortem by TCP, as a change that went back leaves them."""
+        changes = dict(self.changes, pools={"web": {"health": {"path": "/healthz", "interval": "100ms"}}})
+        with Plimsoll(base_config([self.backend.port, free_port()], changes)) as server:
+            with Client(server.port) as client:
+                for _ in range(20):
+                    client.get("/")
+            wait_until("a server that is down is an incident", lambda: b"INC-1" in server.admin(path="/v1/incidents")[2], 20)
+            directory = server.state / "incidents" / "INC-1"
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "before.yaml").write_text(json.dumps(server.config))
+            (directory / "after.yaml").write_text("nonsense: " + SECRET)
+            status, _, text = server.admin(path="/v1/incidents/INC-1/postmortem")
+            self.assertEqual(status, 200)
+            files = json.loads(text)["files"]
+            self.assertLessEqual({"after.yaml", "before.yaml"}, set(files))
+            self.assertIn("pager", files["before.yaml"], "the rest is there")
+            self.assertNotIn(SECRET.encode(), text)
+            told = server.admin_by_socket("/v1/incidents/INC-1/postmortem")
+            self.assertIn(SECRET, told, "by the Unix socket it is as it was written")
 
     def test_files_are_the_owners(self):
         """Nothing in the state directory that holds the secret is readable by others."""

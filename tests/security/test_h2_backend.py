@@ -3,7 +3,7 @@
 import subprocess
 import unittest
 
-from harness import Client, Plimsoll, base_config, free_port, needs, needs_module, schema_has
+from harness import Client, Plimsoll, VariantTest, base_config, free_port, needs, needs_module, schema_has, variants
 
 try:
     import h2_backend
@@ -33,7 +33,7 @@ class Tool(unittest.TestCase):
 
 
 @needs_module("hpack")
-class Http2Backend(unittest.TestCase):
+class Http2Backend(VariantTest):
     @classmethod
     def setUpClass(cls):
         if not schema_has("http2"):
@@ -63,6 +63,60 @@ class Http2Backend(unittest.TestCase):
                 self.assertIn(answer.status, (502, 504), answer.raw)
                 self.assertNotIn(b"evil", answer.raw)
         self.served()
+
+
+    @variants(
+        ("of_the_connection", b"GET /into/1 HTTP/1.1\r\nHost: t\r\nX-Upper: A\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n"
+                              b"Proxy-Connection: x\r\nTE: trailers, gzip\r\nUpgrade: h2c\r\n\r\n", 200),
+        ("chunked", b"POST /into/2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n:path: /evil\r\nX: y\r\n\r\n", None),
+        ("absolute", b"GET http://other.example/into/3 HTTP/1.1\r\nHost: t\r\n\r\n", 200),
+        ("high_bytes", b"GET /into/4 HTTP/1.1\r\nHost: t\r\nX: a\x80\xff\tb\r\n\r\n", 200),
+        ("pseudo", b"GET /into/5 HTTP/1.1\r\nHost: t\r\n:path: /evil\r\n\r\n", 400),
+        ("nul", b"GET /into/6 HTTP/1.1\r\nHost: t\r\nX: a\0b\r\n\r\n", 400),
+        ("cr", b"GET /into/7 HTTP/1.1\r\nHost: t\r\nX: a\rb: c\r\n\r\n", 400),
+        ("lf", b"GET /into/8 HTTP/1.1\r\nHost: t\r\nX: a\nb: c\r\n\r\n", 400),
+        ("name", b"GET /into/9 HTTP/1.1\r\nHost: t\r\nX\x80: a\r\n\r\n", 400),
+        ("path", b"GET /into/10\x0bevil HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+        ("method", b"G@T /into/11 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+        ("host", b"GET /into/12 HTTP/1.1\r\nHost: t evil\r\n\r\n", 400))
+    def test_only_valid_fields_go_into_http2(self, raw, wanted):
+        """A request of HTTP/1.1 becomes one of HTTP/2 field by field (nginx CVE-2026-42926): what reaches the server is valid there."""
+        before = len(self.backend.heads)
+        with Client(self.server.port) as client:
+            client.send(raw)
+            status = client.response().status
+        if wanted is not None:
+            self.assertEqual(status, wanted)
+        if status == 400:
+            self.assertEqual(len(self.backend.heads), before)
+        for fields in self.backend.heads[before:]:
+            pseudo = [name for name, _ in fields if name.startswith(b":")]
+            self.assertEqual(sorted(pseudo), [b":authority", b":method", b":path", b":scheme"])
+            self.assertEqual([name for name, _ in fields][:len(pseudo)], pseudo, "before all others")
+            for name, value in fields[len(pseudo):]:
+                self.assertRegex(name, rb"\A[!#$%&'*+.^_`|~0-9a-z-]+\Z")
+                self.assertNotRegex(value, rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
+                self.assertNotIn(name, (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"x-hop", b"host"))
+                self.assertTrue(name != b"te" or value == b"trailers")
+
+    def once(self, method, name):
+        """The status, and how often the server was asked: on a connection that has served before, one attempt a request."""
+        path = f"/once/{name}/{method}"
+        self.served()
+        with Client(self.server.port) as client:
+            client.send(f"{method} {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc".encode())
+            answer = client.response()
+        return answer.status, [each[":path"] for each in self.backend.requests].count(path)
+
+    def test_what_a_server_has_not_begun_is_sent_again(self):
+        """REFUSED_STREAM, and a GOAWAY that leaves the stream out, say that nothing was done: POST too is sent once more."""
+        for name in ("refused", "going_away"):
+            for method in ("POST", "PUT"):
+                self.assertEqual(self.once(method, name), (200, 2), (method, name))
+
+    def test_what_a_server_may_have_done_is_not_done_twice(self):
+        for name in ("internal_error", "hung_up"):
+            self.assertEqual(self.once("POST", name), (502, 1), name)
 
 
 for each in MALFORMED:

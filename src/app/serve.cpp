@@ -151,8 +151,7 @@ Result<void> Server::start() {
                                             .listening = listening_,
                                             .serve_what_can = !predecessor_});
     if (!control && refused)
-        return fail(Code::invalid,
-                    fmt::format("{} was not taken; nothing is served ({})", options_.config, control.error().detail));
+        return fail(Code::invalid, fmt::format("{} was not taken; nothing is served", options_.config));
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
     if (refused)  // the file is for the first start; what it says now was never let in

@@ -181,7 +181,8 @@ class Plimsoll:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.stderr()}")
         if not re.search(r"admin on ", self.stderr()):
             return False
-        return all(can_connect(self.port_of(name)) for name in self.config["listeners"])
+        return all(can_connect(self.port_of(name), "::1" if listener["address"].startswith("[::") else "127.0.0.1")
+                   for name, listener in self.config["listeners"].items())
 
     def stderr(self):
         return (self.directory / "stderr").read_text(errors="replace")
@@ -281,10 +282,10 @@ class Plimsoll:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def can_connect(port):
-    with socket.socket() as probe:
+def can_connect(port, host="127.0.0.1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 # ---------------------------------------------------------------------------------- an independent, strict HTTP/1 eye

@@ -130,7 +130,7 @@ class Failover(unittest.TestCase):
         with Site(*(f"good{i}" for i in range(4))) as good, nginx(
                 "location / { if ($coin) { return 500; } return 200 flaky; }", http='split_clients "$request_id" $coin { 50% 1; * 0; }', log="$request_uri") as flaky:
             config = config_of(good, pools={"web": {"policy": "round_robin", "ejection": {
-                "consecutive": 1000, "success_rate": True, "min_requests": 20, "interval": "500ms"}}})
+                "enabled": True, "consecutive": 1000, "success_rate": True, "min_requests": 20, "interval": "500ms"}}})
             config["pools"]["web"]["endpoints"].append({"name": "flaky", "address": f"127.0.0.1:{flaky.port}"})
             with Plimsoll(config) as server:
                 with wrk(server, connections=2):
@@ -237,7 +237,7 @@ class Dns(unittest.TestCase):
             def found(name):
                 return {"policy": "round_robin", "endpoints": None, "discovery": {"type": "dns", "name": name, "port": port, "resolvers": [f"127.0.0.1:{dns.port}"]}}
             config = base_config([], {"pools": {"web": found("both.test")}})
-            config["pools"]["six"] = dict(config["pools"]["web"], **found("six.test"))
+            config["pools"]["six"] = dict(config["pools"]["web"], discovery=found("six.test")["discovery"])
             config["routes"].insert(0, {"name": "six", "match": {"path": "/six"}, "pool": "six"})
             config["listeners"]["six"] = {"address": f"[::1]:{free_port()}"}
             with Plimsoll(config) as server:

@@ -221,7 +221,7 @@ class Secrets(AdminTest):
     def test_postmortem(self):
         """The files of a postmortem by TCP, as a change that went back leaves them."""
         changes = dict(self.changes, pools={"web": {"health": {"path": "/healthz", "interval": "100ms"}}})
-        with Plimsoll(base_config([self.backend.port, free_port()], changes)) as server:
+        with Plimsoll(base_config([free_port(), self.backend.port], changes)) as server:
             with Client(server.port) as client:
                 for _ in range(20):
                     client.get("/")

@@ -64,7 +64,7 @@ struct Rendezvous {
     double bounded_load = 0;
 };
 
-/// By lot, in proportion to weight.
+/// By lot, in proportion to weight: one choice, which two are compared with (Azar et al., Balanced allocations, 1994).
 struct WeightedRandom {};
 
 using Policy = std::variant<RoundRobin, LeastRequest, PeakEwma, Prequal, Maglev, RingHash, Rendezvous, WeightedRandom>;

@@ -6,7 +6,7 @@ import socket
 import stat
 import subprocess
 
-from harness import Client, PeerTest, Plimsoll, base_config, binary, free_port, variants, wait_until
+from harness import Client, PeerTest, Plimsoll, base_config, binary, free_port, merged, variants, wait_until
 
 WRITE = {"Content-Type": "application/json", "X-Plimsoll-Request": "1"}
 SECRET = "s3cret-Zq81-do-not-show"
@@ -182,9 +182,10 @@ class HostileBodies(AdminTest):
 
 
 class Secrets(AdminTest):
-    """A notification's signing secret is in no page, log, plan, print or error."""
+    """A notification's signing secret and that of a session's cookie are in no page, log, plan, print or error."""
 
-    changes = {"notify": [{"name": "pager", "url": "http://127.0.0.1:9/hook", "secret": SECRET}]}
+    changes = {"notify": [{"name": "pager", "url": "http://127.0.0.1:9/hook", "secret": SECRET}],
+               "pools": {"web": {"affinity": {"cookie": "stay", "secret": SECRET + "-of-the-cookie"}}}}
 
     @variants(*[(path.strip("/").replace("/", "_"), path) for path in (
         "/metrics", "/v1/status", "/v1/changes", "/v1/changes/C1", "/v1/incidents")])
@@ -220,8 +221,8 @@ class Secrets(AdminTest):
 
     def test_postmortem(self):
         """The files of a postmortem by TCP, as a change that went back leaves them."""
-        changes = dict(self.changes, pools={"web": {"health": {"path": "/healthz", "interval": "100ms"}}})
-        with Plimsoll(base_config([free_port(), self.backend.port], changes)) as server:
+        config = merged(base_config([free_port(), self.backend.port], self.changes), {"pools": {"web": {"health": {"path": "/healthz", "interval": "100ms"}}}})
+        with Plimsoll(config) as server:
             with Client(server.port) as client:
                 for _ in range(20):
                     client.get("/")

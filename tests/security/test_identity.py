@@ -2,7 +2,7 @@
 
 import re
 
-from harness import Client, PeerTest, trusting_peers, variants
+from harness import Client, PeerTest, trusting_peers, variants, wait_until
 
 LOOPBACK = ["127.0.0.0/8"]
 
@@ -156,6 +156,39 @@ class Logs(PeerTest):
     def test_metrics_say_nothing_of_theirs(self):
         self.lines_for(b"GET /metrics-marker HTTP/1.1\r\nHost: metrics-marker\r\n\r\n")
         self.assertNotIn(b"metrics-marker", self.server.admin(path="/metrics")[2])
+
+
+class TextLogs(PeerTest):
+    """The same for the log that people read: fourteen fields a line, whatever the request says."""
+
+    changes = {"access_log_format": "text"}
+    LINE = re.compile(
+        rb'\S+Z \S+ \S+ \S*/\S*/\S* [0-9.]+(/[0-9.]+){4} \d+(/grpc=\d+)? \S+ \d+/\d+ tries=\d(\+panic)? r\d+(/candidate)? '
+        rb'http[12](\+tunnel)? "[!-~]* [!-~]* [!-~]*" \S+\n')
+
+    def lines_for(self, raw):
+        marker = b"/marker-%d" % next(self._canary)
+        with Client(self.server.port) as client:
+            client.send(raw)
+            client.response()
+        with Client(self.server.port) as client:
+            client.get(marker.decode())
+        wait_until("both are written", lambda: marker in self.server.access_log.read_bytes())
+        lines = self.server.access_log.read_bytes().splitlines(keepends=True)
+        self.server.access_log.write_bytes(b"")
+        for line in lines:
+            self.assertRegex(line, rb"\A" + self.LINE.pattern + rb"\Z")
+        self.assertEqual(len(lines), 2, lines)
+        return lines[0]
+
+    @variants(
+        ("encoded_newline", b"GET /%0a2026-11-22T10:23:04.310Z HTTP/1.1\r\nHost: t\r\n\r\n"), ("quote", b'GET /"%20-%20" HTTP/1.1\r\nHost: t\r\n\r\n'),
+        ("backslash", b"GET /\\x22\\ HTTP/1.1\r\nHost: t\r\n\r\n"), ("newline", b"GET /a\nb HTTP/1.1\r\nHost: t\r\n\r\n"),
+        ("control", b"GET /\x1b[31m HTTP/1.1\r\nHost: t\r\n\r\n"), ("high", b"GET /\xff\xfe HTTP/1.1\r\nHost: t\r\n\r\n"),
+        ("host", b'GET / HTTP/1.1\r\nHost: "t\r\n\r\n'), ("method", b'"{}\' / HTTP/1.1\r\nHost: t\r\n\r\n'),
+        ("long", b"GET /" + b'"' * 4000 + b" HTTP/1.1\r\nHost: t\r\n\r\n"), ("request_id", b"GET / HTTP/1.1\r\nHost: t\r\nX-Request-Id: a b\r\n\r\n"))
+    def test_no_field_can_be_added(self, raw):
+        self.lines_for(raw)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,12 @@ void Changes::install(const rollout::Install& install) {
     site.candidate = current_->candidate;
     site.share = install.shadow ? Share{} : install.share;
     site.shadow = install.shadow;
-    site.candidate_mix = current_->planned->mix.empty() ? rollout::equal_mix(*site.candidate) : current_->planned->mix;
+    site.candidate_mix = current_->planned->mix;
+    // Without a recording, what the routes that stay have had so far.
+    if (!rollout::says_something(site.candidate_mix))
+        site.candidate_mix = rollout::pool_mix(*site.candidate, site.totals);
+    site.mix_guessed = !rollout::says_something(site.candidate_mix);
+    if (site.mix_guessed) site.candidate_mix = rollout::equal_mix(*site.candidate);
     parts_.prober.watch({site.active.get(), site.candidate.get()});
     const std::uint64_t round = ++rounds_;
     parts_.fleet.install(resident(parts_.network.now() + install.lease),

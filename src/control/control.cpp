@@ -325,7 +325,7 @@ void Control::tick(Collected collected) {
     }
     if (second_.to - second_.from >= std::chrono::seconds(1)) {
         const rollout::PoolMix mix = rollout::pool_mix(*site_.active, second_);
-        if (std::ranges::any_of(mix, [](double share) { return share > 0; })) site_.active_mix = mix;
+        if (rollout::says_something(mix)) site_.active_mix = mix;
         recent_.push_back(std::exchange(second_, {}));
         if (recent_.size() > recent_seconds) recent_.erase(recent_.begin());
     }

@@ -26,6 +26,7 @@ struct Site {
     Share share;                                          ///< that the candidate serves
     bool shadow = false;
     rollout::PoolMix candidate_mix;
+    bool mix_guessed = false;  ///< the candidate's: neither a recording nor the routes' names say anything
 
     // Written by Prober.
     std::set<EndpointId> down;  ///< held down by active checks
@@ -42,8 +43,8 @@ struct Site {
     [[nodiscard]] bool is_down(EndpointId id) const { return down.contains(id); }
     [[nodiscard]] std::vector<judge::EndpointFacts> facts() const {
         return rollout::endpoint_facts(
-            {active.get(), active_mix}, {candidate.get(), candidate_mix}, [this](EndpointId id) { return is_down(id); },
-            [this](EndpointId id) { return out.contains(id); });
+            {active.get(), active_mix}, {candidate.get(), candidate_mix, mix_guessed},
+            [this](EndpointId id) { return is_down(id); }, [this](EndpointId id) { return out.contains(id); });
     }
 };
 

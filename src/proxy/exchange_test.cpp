@@ -368,6 +368,10 @@ protected:
     }
 };
 
+TEST_F(ExchangeTest, CountsMayBeCollectedBeforeAnythingIsServed) {
+    EXPECT_EQ(worker.collect().connections, 0u);  // a source of endpoints may take its time
+}
+
 TEST_F(LineTest, WhoWaitsGoesToAnEndpointThatIsBack) {
     Caller first = call(), second = call("192.0.2.8");
     first.say(get());

@@ -333,6 +333,7 @@ void Worker::Core::left(PoolId pool, const balance::LineFacts& facts) {
 }
 
 void Worker::Core::call_all_waiting() {
+    if (active == nullptr) return;  // nothing is served yet
     for (const snapshot::Pool& pool : active->snapshot->pools)
         if (pool.limits.queue > 0) call_waiting(pool.id, line_facts(pool));
 }

@@ -46,7 +46,7 @@ void add_side(std::vector<judge::EndpointFacts>& facts, std::vector<std::size_t>
     for (std::size_t p = 0; p < side.snapshot->pools.size(); ++p) {
         const snapshot::Pool& pool = side.snapshot->pools[p];
         const std::vector<double> shares = shares_within(pool, absent.down);
-        const bool comparable = is_comparable(pool, absent.out);
+        const bool comparable = !side.guessed && is_comparable(pool, absent.out);
         const double of_pool = p < side.mix.size() ? side.mix[p] : 0;
         for (std::size_t e = 0; e < pool.endpoints.size(); ++e) {
             const snapshot::Endpoint& endpoint = pool.endpoints[e];
@@ -112,10 +112,13 @@ PoolMix equal_mix(const snapshot::Snapshot& snapshot) {
     return mix;
 }
 
+bool says_something(const PoolMix& mix) {
+    return std::ranges::any_of(mix, [](double share) { return share > 0; });
+}
+
 PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Recording& recording) {
     PoolMix mix = pool_mix(snapshot, recording);
-    const bool any = std::ranges::any_of(mix, [](double share) { return share > 0; });
-    return any ? mix : equal_mix(snapshot);
+    return says_something(mix) ? mix : equal_mix(snapshot);
 }
 
 std::vector<judge::EndpointFacts> endpoint_facts(const Side& active, const Side& candidate,

@@ -23,6 +23,9 @@ using PoolMix = std::vector<double>;
 /// Every pool that a route names takes the same: what is assumed when nothing was seen.
 [[nodiscard]] PoolMix equal_mix(const snapshot::Snapshot& snapshot);
 
+/// Whether it knows anything: some pool has a share.
+[[nodiscard]] bool says_something(const PoolMix& mix);
+
 /// The first of them that knows anything: the recording, else equal_mix.
 [[nodiscard]] PoolMix mix_or_equal(const snapshot::Snapshot& snapshot, const recording::Recording& recording);
 
@@ -30,6 +33,7 @@ using PoolMix = std::vector<double>;
 struct Side {
     const snapshot::Snapshot* snapshot = nullptr;
     PoolMix mix;
+    bool guessed = false;  ///< nothing is known of how they do: `mix` is nothing to hold them against
 };
 /// Facts for every endpoint of either side, in the order of the active revision, then what only the candidate has.
 /// Shares are as this balancer sends them while `down` tells endpoints that active checks hold down; those that are

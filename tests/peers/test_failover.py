@@ -153,6 +153,7 @@ class Failover(unittest.TestCase):
                 self.assertIn("status codes: 3000 2xx", done.stdout)
                 took = {name: site.took(name) for name in site.ports}
                 print(f"      of 3,000: {took}")
+                self.assertNotIn("share", [each["kind"] for each in status(server)["signals"]], "that is where they should go")
                 self.assertEqual(sum(took.values()), 3000)
                 self.assertTrue(1850 < took["near"] < 2150, took)
                 self.assertTrue(400 < min(took["far0"], took["far1"]), took)

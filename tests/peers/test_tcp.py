@@ -7,7 +7,7 @@ import struct
 import threading
 import unittest
 
-from harness import PATIENCE, Backend, Client, Peer, PeerTest, Plimsoll, VariantTest, base_config, free_port, needs, variants
+from harness import PATIENCE, Backend, Client, Peer, PeerTest, Plimsoll, VariantTest, base_config, free_port, needs, variants, wait_until
 from tools import STREAM_MODULE, certificates, haproxy, nginx, run
 
 
@@ -61,6 +61,18 @@ class Plain(unittest.TestCase):
         self.addCleanup(closing.stop)
         with Plimsoll(tcp_config({"x": closing.port}, [{"pool": "x"}])) as server, Client(server.port) as client:
             self.assertEqual(client.rest(), (b"banner", "closed"))
+
+    def test_tunnels_are_seen_where_they_are(self):
+        """Open connections count as in flight at their server: in metrics and status, and no longer when they have ended."""
+        def there():
+            return sum(value for name, value in self.server.metrics().items() if name.startswith("plimsoll_endpoint_in_flight{pool=\"echo\""))
+        wait_until("those of other tests are gone", lambda: there() == 0)
+        with Client(self.server.port) as one, Client(self.server.port) as other:
+            for client in (one, other):
+                client.send(b"x")
+                self.assertEqual(client.sock.recv(10), b"X")
+            wait_until("both are counted", lambda: there() == 2)
+        wait_until("none is", lambda: there() == 0)
 
     def test_idle_tunnel_is_closed(self):
         with Client(self.server.port) as client:

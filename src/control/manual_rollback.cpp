@@ -104,8 +104,11 @@ void Changes::count_rollback(const measure::Tally& window) {
         seen.requests += all.requests;
         seen.failed += all.failed;
     }
-    const bool quiet = parts_.site.watch.firing().empty() &&
-                       static_cast<double>(seen.failed) <= allowed_failures * static_cast<double>(seen.requests);
+    // One server that is down or ejected is an incident of its own; what clients see is recovery.
+    const bool quiet =
+        std::ranges::all_of(parts_.site.watch.firing(),
+                            [](const judge::Signal& signal) { return signal.kind == judge::SignalKind::endpoint; }) &&
+        static_cast<double>(seen.failed) <= allowed_failures * static_cast<double>(seen.requests);
     if (quiet || parts_.network.now() >= seen.limit) return;
     seen.since = window.to;  // not yet well: what counts begins anew
     seen.requests = seen.failed = 0;

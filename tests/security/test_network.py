@@ -91,7 +91,12 @@ class Vanished(unittest.TestCase):
             wait_until("they are all taken", lambda: server.descriptors_open() >= before + 200)
             loopback("down")
             begun = time.monotonic()
-            wait_until("descriptors are back", lambda: server.descriptors_open() <= before + 3, 20)
+            try:
+                wait_until("descriptors are back", lambda: server.descriptors_open() <= before + 3, 20)
+            except AssertionError:
+                where = f"/proc/{server.process.pid}/fd"
+                raise AssertionError(f"{before} before, now: {sorted(os.readlink(f'{where}/{each}') for each in os.listdir(where))}\n"
+                                     f"{server.log_lines()[-5:]}\n{server.stderr()[-2000:]}") from None
             took = time.monotonic() - begun
             print(f"      200 vanished clients: descriptors back after {took:.1f} s with time-outs of 1 s", flush=True)
             assert took < 10

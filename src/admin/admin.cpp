@@ -144,37 +144,36 @@ http::Response post(Control& control, std::string_view path, const Json& body) {
     return not_found("no such call");
 }
 
-/// As it was written to who came by the Unix socket: its file's mode is the secret's. By TCP comes everybody who has an
-/// account on the machine.
+/// A configuration for who came by TCP, which everybody with an account on the machine can: as it was written if it has
+/// no secrets, else printed anew without. Nothing if this version cannot tell them from the rest.
+std::optional<std::string> without_secrets(const std::string& text, const std::string& file) {
+    const config::Parsed parsed = config::parse(text, file);
+    if (!parsed.document) return std::nullopt;
+    const config::Config shown = config::redacted(parsed.document->config);
+    if (shown == parsed.document->config) return text;
+    return "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" + config::print(shown);
+}
+
+/// As it was written to who came by the Unix socket: its file's mode is the secret's.
 http::Response revision_text(const control::Revision& revision, bool with_secrets) {
     if (with_secrets) return http::Response::typed(200, "application/yaml", revision.text);
-    const config::Parsed parsed = config::parse(revision.text, revision.file);
-    if (!parsed.document)
+    auto shown = without_secrets(revision.text, revision.file);
+    if (!shown)
         return failure(
             {Code::conflict, Side::us, Retry::no,
              "this version cannot read the revision, so its secrets cannot be told from the rest; ask on the "
              "Unix socket"});
-    const config::Config& config = parsed.document->config;
-    const config::Config shown = config::redacted(config);
-    if (shown == config) return http::Response::typed(200, "application/yaml", revision.text);
-    return http::Response::typed(
-        200, "application/yaml",
-        "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" + config::print(shown));
+    return http::Response::typed(200, "application/yaml", std::move(*shown));
 }
 
-/// A postmortem's files for who came by TCP.
+/// The same for a postmortem's files, of which some are configurations.
 std::map<std::string, std::string> without_secrets(std::map<std::string, std::string> files) {
     for (auto& [name, content] : files) {
         if (!name.ends_with(".yaml")) continue;
-        const config::Parsed parsed = config::parse(content, name);
-        if (!parsed.document) {
-            content =
-                "# This version cannot read it, so its secrets cannot be told from the rest: ask on the Unix socket.\n";
-        } else if (const config::Config shown = config::redacted(parsed.document->config);
-                   shown != parsed.document->config) {
-            content = "# Secrets are not shown here; the Unix socket gives the file as it was written.\n" +
-                      config::print(shown);
-        }
+        content = without_secrets(content, name)
+                      .value_or(
+                          "# This version cannot read it, so its secrets cannot be told from the rest: ask on the "
+                          "Unix socket.\n");
     }
     return files;
 }

@@ -2,7 +2,6 @@
 // Source: Envoy's documentation of priority levels and of zone aware routing, for the formulas.
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "balance/view.h"
 #include "base/hash.h"
@@ -211,6 +210,19 @@ Order order(const View& view, bool keyed, Random& random) {
 
 namespace {
 
+/// Gives each zone of level `p`, whose shares sum to `load`, what zone_shares says; within a zone nothing changes.
+void divide_by_zone(const PoolFacts& pool, std::size_t p, double load, std::vector<double>& shares) {
+    ByZone part{};
+    for (std::size_t i = 0; i < shares.size(); ++i)
+        if (level_of(pool.members[i]) == p) part[zone_of(pool.members[i])] += shares[i];
+    const ByZone wanted = zone_shares(pool, part);
+    if (std::ranges::all_of(wanted, [](double share) { return share <= 0; })) return;
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+        const std::uint8_t zone = zone_of(pool.members[i]);
+        if (level_of(pool.members[i]) == p && shares[i] > 0) shares[i] *= load * wanted[zone] / part[zone];
+    }
+}
+
 std::vector<double> shares_of(const PoolFacts& pool, const std::vector<bool>& usable, bool zones) {
     Survey seen;
     const auto good = [&](std::size_t i) { return i >= usable.size() || usable[i]; };
@@ -224,23 +236,17 @@ std::vector<double> shares_of(const PoolFacts& pool, const std::vector<bool>& us
     const auto takes = [&](std::size_t i) {
         return pool.members[i].weight > 0 && (good(i) || all.level[level_of(pool.members[i])].panic);
     };
-    std::array<ByZone, max_levels> part{};
-    for (std::size_t i = 0; i < pool.members.size(); ++i)
-        if (takes(i)) part[level_of(pool.members[i])][zone_of(pool.members[i])] += pool.members[i].weight;
-    std::array<ByZone, max_levels> of_zone{};
     std::array<double, max_levels> total{};
-    for (std::size_t p = 0; p < max_levels; ++p) {
-        total[p] = std::accumulate(part[p].begin(), part[p].end(), 0.0);
-        if (zones && total[p] > 0) of_zone[p] = zone_shares(pool, part[p]);
-    }
+    for (std::size_t i = 0; i < pool.members.size(); ++i)
+        if (takes(i)) total[level_of(pool.members[i])] += pool.members[i].weight;
     std::vector<double> shares(pool.members.size(), 0.0);
     for (std::size_t i = 0; i < pool.members.size(); ++i) {
-        if (!takes(i)) continue;
         const std::size_t p = level_of(pool.members[i]);
-        const std::uint8_t zone = zone_of(pool.members[i]);
-        const bool by_zone = std::ranges::any_of(of_zone[p], [](double share) { return share > 0; });
-        shares[i] =
-            all.level[p].load * pool.members[i].weight * (by_zone ? of_zone[p][zone] / part[p][zone] : 1 / total[p]);
+        if (takes(i)) shares[i] = all.level[p].load * pool.members[i].weight / total[p];
+    }
+    if (zones) {
+        for (std::size_t p = 0; p < max_levels; ++p)
+            if (total[p] > 0) divide_by_zone(pool, p, all.level[p].load, shares);
     }
     return shares;
 }

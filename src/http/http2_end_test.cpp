@@ -189,12 +189,20 @@ TEST_F(Http2Test, CloseIdleClosesOnlyThat) {
     EXPECT_EQ(client_result->why, Http2End::Why::closed);
 }
 
-TEST_F(Http2Test, ADeadPeerIsFoundByPing) {
-    Http2Limits pinging = limits;
-    pinging.ping_interval = 2s;
-    pinging.ping_timeout = 1s;
-    connect(limits, pinging);
-    handler = [this](std::unique_ptr<ServerStream> stream) { slow.push_back(std::move(stream)); };
+/// A client that pings every two seconds, and a server that keeps requests without an answer.
+class Pinging : public Http2Test {
+protected:
+    void connect_pinging() {
+        Http2Limits pinging = limits;
+        pinging.ping_interval = 2s;
+        pinging.ping_timeout = 1s;
+        connect(limits, pinging);
+        handler = [this](std::unique_ptr<ServerStream> stream) { slow.push_back(std::move(stream)); };
+    }
+};
+
+TEST_F(Pinging, ADeadPeerIsFound) {
+    connect_pinging();
     Seen seen;
     work.spawn(exchange({.timeout = 300s}, &seen));
     network.run_until_idle();
@@ -207,12 +215,8 @@ TEST_F(Http2Test, ADeadPeerIsFoundByPing) {
     EXPECT_NE(seen.error, "");
 }
 
-TEST_F(Http2Test, SilentStreamsArePingedSeldom) {  // else servers of gRPC end them all: "too_many_pings"
-    Http2Limits pinging = limits;
-    pinging.ping_interval = 2s;
-    pinging.ping_timeout = 1s;
-    connect(limits, pinging);
-    handler = [this](std::unique_ptr<ServerStream> stream) { slow.push_back(std::move(stream)); };
+TEST_F(Pinging, SilentStreamsArePingedSeldom) {  // else servers of gRPC end them all: "too_many_pings"
+    connect_pinging();
     Seen seen;
     work.spawn(exchange({.timeout = 3000s}, &seen));
     network.advance(280s);
